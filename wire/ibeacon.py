@@ -121,10 +121,11 @@ def parse_uuid(text: str) -> bytes:
     Raises:
         BadFrame: not 32 hexadecimal digits.
     """
+    digits = text.replace("-", "")
     try:
-        uuid = bytes.fromhex(text.replace("-", ""))
+        uuid = bytes.fromhex(digits)
     except ValueError as exc:
         raise BadFrame(f"{text!r} is not a UUID") from exc
-    if len(uuid) != 16:
+    if len(uuid) != 16 or len(digits) != 32:  # fromhex skips white space
         raise BadFrame(f"{text!r} is not a UUID of 32 hexadecimal digits")
     return uuid

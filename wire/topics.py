@@ -63,12 +63,14 @@ def edge_topic(store: str, edge: str, leaf: str) -> str:
     """`doorchime/v1/<pp>/<store>/<edge>/<leaf>`."""
     if leaf not in _EDGE_LEAVES:
         raise BadTopic(f"no topic ends in {leaf!r}")
-    return f"{ROOT}/{partition(store)}/{check_level(store, 'store')}/{check_level(edge, 'edge')}/{leaf}"
+    check_level(store, "store")
+    return f"{ROOT}/{partition(store)}/{store}/{check_level(edge, 'edge')}/{leaf}"
 
 
 def occupancy_topic(store: str) -> str:
     """`doorchime/v1/<pp>/<store>/occupancy`."""
-    return f"{ROOT}/{partition(store)}/{check_level(store, 'store')}/occupancy"
+    check_level(store, "store")
+    return f"{ROOT}/{partition(store)}/{store}/occupancy"
 
 
 def push_topic(device: str) -> str:

@@ -100,7 +100,10 @@ class TraceReader(Iterator[Line]):
         self._t_ms = 0
         self._first: dict[str, Any] | None = None
         self.header: Header | None = None
-        first = self._next_dict()
+        try:
+            first = self._next_dict()
+        except StopIteration:
+            raise BadTrace(max(1, self._line_no), "the file is empty") from None
         if "trace" in first:
             self.header = _validate(Header, first, self._line_no)
         elif "adv" in first:
@@ -134,8 +137,6 @@ class TraceReader(Iterator[Line]):
                 return _DICT.validate_json(raw)
             except ValidationError as exc:
                 raise BadTrace(self._line_no, "not a JSON object") from exc
-        if self._line_no == 0:
-            raise BadTrace(1, "the file is empty")
         raise StopIteration
 
 

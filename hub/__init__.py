@@ -1,0 +1,1 @@
+"""The hub: presence in, consented decisions, decaying offers out."""

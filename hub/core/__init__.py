@@ -1,0 +1,1 @@
+"""The hub's rules. Pure: no I/O, no clock, no randomness; time is an argument."""

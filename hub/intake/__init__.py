@@ -1,0 +1,1 @@
+"""MQTT to use case: acknowledge after the commit."""

@@ -1,0 +1,314 @@
+"""The group commit: one thread, one transaction for whatever waits, one savepoint for each thing in it.
+
+A round takes the API's commands first, then messages up to 1,000 events or 10 ms of reading; an empty queue commits
+at once. After the commit, and only then, futures resolve, messages are released (PUBACK), edges get `ack upto`, and
+the live stream hears of it. If the store cannot commit, the writer stops and says so: nothing has been acknowledged.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+import structlog
+
+from hub.intake.inbound import Inbound
+from hub.ports import Clock, NewId, Store, Tx
+from hub.usecases import deadlines, edges, presence
+from hub.usecases.arrivals import Effects, Rules
+from wire.errors import BadRequest, LocalFault, RemoteFault
+from wire.messages import Status, read, read_presence
+
+T = TypeVar("T")
+
+GROUP_EVENTS = 1_000
+"""Most events in one transaction: beyond it SQLite gains nothing and the first of them waits too long."""
+
+READ_MS = 10
+"""Longest reading of waiting messages before the group is applied, ms: a tenth of what a shopper could notice."""
+
+COMMANDS_MAX = 1_000
+"""Most API commands waiting; the next caller is told to come back."""
+
+SWEEP_MS = 250
+"""How often deadlines are looked at, ms: a quarter of the 1 s in which samples come, so no deadline is noticed late."""
+
+CLEAN_MS = 60_000
+"""How often retention runs, ms."""
+
+HEARTBEAT_MS = 5_000
+"""Longest pause between two commits, ms: `/readyz` follows the age of the last commit, so silence must not look ill."""
+
+
+class After(Protocol):
+    """What happens after a commit. Called on the writer's thread; must not block and must not raise."""
+
+    def committed(self, tokens: Sequence[Any], acks: Sequence[presence.AckOf], effects: Effects) -> None:
+        """The messages of `tokens` are durable; tell their edges; publish the notes; pushes wait if any."""
+
+
+@dataclass(slots=True)
+class _Command:
+    run: Callable[[Tx], Any]
+    future: "Future[Any]"
+
+
+@dataclass(slots=True)
+class _Round:
+    """One transaction's work and its outcome."""
+
+    commands: list[_Command] = field(default_factory=list)
+    messages: list[Inbound] = field(default_factory=list)
+    batches: list[presence.Batch] = field(default_factory=list)
+    unreadable: list[tuple[Inbound, str]] = field(default_factory=list)
+    results: list[tuple[_Command, Any, BaseException | None]] = field(default_factory=list)
+    acks: dict[tuple[str, str], presence.AckOf] = field(default_factory=dict)
+    effects: Effects = field(default_factory=Effects)
+
+
+class GroupWriter:
+    """Owns all writing. `start`, then `offer` messages and `submit` commands from any thread, then `stop`.
+
+    `counters` (messages, events, commands, groups, unreadable, poison) only grow. `last_commit_ms` is the hub time
+    of the last commit. `fault` is set when the writer had to stop by itself; `on_fault` is called then, once.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        new_id: NewId,
+        rules: Rules,
+        after: After,
+        *,
+        queue_max: int = 10_000,
+        on_fault: Callable[[BaseException], None] = lambda _: None,
+    ) -> None:
+        self._store, self._clock, self._new_id, self._rules, self._after = store, clock, new_id, rules, after
+        self._queue_max, self._on_fault = queue_max, on_fault
+        self._wake = threading.Condition()
+        self._commands: deque[_Command] = deque()
+        self._inbox: deque[Inbound] = deque()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
+        self._next_sweep_ms = self._next_clean_ms = 0
+        self._log = structlog.get_logger("writer")
+        self.last_commit_ms = clock.now_ms()
+        self.fault: BaseException | None = None
+        self.counters = dict.fromkeys(("messages", "events", "commands", "groups", "unreadable", "poison"), 0)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 8.0) -> bool:
+        """Commit what waits, then end; False when that took too long."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify_all()
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def submit(self, command: Callable[[Tx], T]) -> "Future[T]":
+        """See `hub.ports.Writer`."""
+        future: Future[T] = Future()
+        with self._wake:
+            if self.fault is not None or self._stopping:
+                raise BadRequest("the hub is stopping: try again in a moment")
+            if len(self._commands) >= COMMANDS_MAX:
+                raise BadRequest("the hub is busy: try again in a moment")
+            self._commands.append(_Command(command, future))
+            self._wake.notify_all()
+        return future
+
+    def offer(self, message: Inbound, wait_s: float = 0.0) -> bool:
+        """Take a message; False when the queue stayed full for `wait_s`, or the writer has stopped."""
+        with self._wake:
+            self._wake.wait_for(lambda: len(self._inbox) < self._queue_max or self._ended, wait_s)
+            if self._ended or len(self._inbox) >= self._queue_max:
+                return False
+            self._inbox.append(message)
+            self._wake.notify_all()
+        return True
+
+    @property
+    def waiting(self) -> int:
+        """Messages and commands not yet taken."""
+        return len(self._inbox) + len(self._commands)
+
+    @property
+    def _ended(self) -> bool:
+        return self._stopping or self.fault is not None
+
+    def _run(self) -> None:
+        try:
+            while self._await_work():
+                self._commit_round(self._take())
+        except BaseException as fault:  # whatever it is, the process must not go on without its writer
+            with self._wake:
+                self.fault = fault
+                waiting = [command.future for command in self._commands]
+                self._commands.clear()
+                self._wake.notify_all()
+            for future in waiting:
+                if future.set_running_or_notify_cancel():
+                    future.set_exception(fault)
+            self._on_fault(fault)
+
+    def _await_work(self) -> bool:
+        """True when there is something to do; False when stopped and empty."""
+        with self._wake:
+            now_ms = self._clock.now_ms()
+            pause_s = max(0, min(self._next_sweep_ms, now_ms + SWEEP_MS) - now_ms) / 1000
+            self._wake.wait_for(lambda: self._commands or self._inbox or self._stopping, pause_s)
+            return bool(self._commands or self._inbox or not self._stopping)
+
+    def _take(self) -> _Round:
+        round_ = _Round()
+        with self._wake:
+            waiting = list(self._commands)
+            self._commands.clear()
+        # a caller that gave up before its turn must not be served behind its back
+        round_.commands = [command for command in waiting if command.future.set_running_or_notify_cancel()]
+        until_ms = self._clock.now_ms() + READ_MS
+        events = 0
+        while events < GROUP_EVENTS and self._clock.now_ms() <= until_ms:
+            with self._wake:
+                if not self._inbox:
+                    break
+                message = self._inbox.popleft()
+                self._wake.notify_all()  # room for a waiting `offer`
+            round_.messages.append(message)
+            if message.leaf == "presence":
+                events += self._read(message, round_)
+        return round_
+
+    def _read(self, message: Inbound, round_: _Round) -> int:
+        try:
+            found = read_presence(message.payload)
+        except RemoteFault as fault:
+            round_.unreadable.append((message, str(fault)))
+            return 1
+        batch = presence.Batch(message.store, message.edge, found, message.received_at_ms)
+        round_.batches.append(batch)
+        return len(found.message.events) + len(found.bad)
+
+    def _commit_round(self, round_: _Round) -> None:
+        now_ms = self._clock.now_ms()
+        sweep = now_ms >= self._next_sweep_ms
+        idle = not round_.commands and not round_.messages
+        if idle and not (sweep and self._needs_sweep(now_ms)):
+            self._next_sweep_ms = now_ms + SWEEP_MS
+            return
+        try:
+            with self._store.write() as tx:
+                self._apply(tx, round_, now_ms, sweep)
+        except BaseException as fault:
+            for command in round_.commands:
+                command.future.set_exception(fault)
+            raise
+        self.last_commit_ms = self._clock.now_ms()
+        if sweep:
+            self._next_sweep_ms = now_ms + SWEEP_MS
+        self._finish(round_)
+
+    def _needs_sweep(self, now_ms: int) -> bool:
+        """Whether an idle round is worth a transaction: something is due, or `/readyz` wants a sign of life."""
+        if now_ms - self.last_commit_ms >= HEARTBEAT_MS or now_ms >= self._next_clean_ms:
+            return True
+        with self._store.read() as tx:
+            return deadlines.anything_due(tx, now_ms)
+
+    def _apply(self, tx: Tx, round_: _Round, now_ms: int, sweep: bool) -> None:
+        for command in round_.commands:
+            result, failure = self._guarded(tx, command.run)
+            round_.results.append((command, result, failure))
+            if isinstance(result, Effects):
+                self._merge(round_, presence.Committed(result))
+        self._statuses(tx, round_, now_ms)
+        self._presence(tx, round_, now_ms)
+        if sweep:
+            self._merge(round_, presence.Committed(deadlines.sweep(tx, self._rules, now_ms)))
+            if now_ms >= self._next_clean_ms:
+                self._next_clean_ms = now_ms + CLEAN_MS
+                deadlines.clean(tx, self._rules, now_ms)
+
+    @staticmethod
+    def _guarded(tx: Tx, run: Callable[[Tx], Any]) -> tuple[Any, Exception | None]:
+        """Run in a savepoint: a failure undoes this and nothing else. A LocalFault is the store's: it goes on up."""
+        try:
+            with tx.savepoint():
+                return run(tx), None
+        except LocalFault:
+            raise
+        except Exception as failure:
+            return None, failure
+
+    def _presence(self, tx: Tx, round_: _Round, now_ms: int) -> None:
+        batches, rules, new_id = round_.batches, self._rules, self._new_id
+        if batches:
+            done, failure = self._guarded(tx, lambda t: presence.commit_presence(t, batches, rules, now_ms, new_id))
+            if failure is None:
+                self._merge(round_, done)
+            else:
+                for batch in batches:
+                    self._presence_alone(tx, round_, batch, now_ms)
+        for message, reason in round_.unreadable:
+            self.counters["unreadable"] += 1
+            presence.set_unreadable_aside(tx, message.store, message.edge, message.payload, reason, rules, now_ms)
+
+    def _presence_alone(self, tx: Tx, round_: _Round, batch: presence.Batch, now_ms: int) -> None:
+        rules, new_id = self._rules, self._new_id
+        done, failure = self._guarded(tx, lambda t: presence.commit_presence(t, [batch], rules, now_ms, new_id))
+        if failure is not None:
+            self.counters["poison"] += 1
+            self._log.error("a message failed and was set aside", edge=batch.edge, failure=type(failure).__name__)
+            reason = f"{type(failure).__name__} in the hub"
+            done = presence.set_aside(tx, batch, reason, rules, now_ms)
+            done.effects.notes.append({"type": "alarm", "edge": batch.edge, "reason": "poison"})
+        self._merge(round_, done)
+
+    def _statuses(self, tx: Tx, round_: _Round, now_ms: int) -> None:
+        for message in round_.messages:
+            if message.leaf != "status":
+                continue
+            try:
+                status = read(Status, message.payload)
+            except RemoteFault:
+                self.counters["unreadable"] += 1
+                continue
+            effects, failure = self._guarded(tx, self._status_command(message, status, now_ms))
+            if failure is not None:
+                self.counters["poison"] += 1
+                self._log.error("a status failed", edge=message.edge, failure=type(failure).__name__)
+            elif effects is not None:
+                self._merge(round_, presence.Committed(effects))
+                upto = presence.upto_of(tx, self._rules.tenant, message.edge, status.boot)
+                ack = presence.AckOf(message.store, message.edge, status.boot, upto)
+                round_.acks.setdefault((message.edge, status.boot), ack)
+
+    def _status_command(self, message: Inbound, status: Status, now_ms: int) -> Callable[[Tx], Effects | None]:
+        rules = self._rules
+        return lambda tx: edges.record_status(tx, message.store, message.edge, status, rules, now_ms)
+
+    def _merge(self, round_: _Round, done: presence.Committed) -> None:
+        round_.acks.update(done.acks)
+        round_.effects.notes.extend(done.effects.notes)
+        round_.effects.pushes += done.effects.pushes
+        self.counters["events"] += done.events
+
+    def _finish(self, round_: _Round) -> None:
+        self.counters["groups"] += 1
+        self.counters["messages"] += len(round_.messages)
+        self.counters["commands"] += len(round_.commands)
+        for command, result, failure in round_.results:
+            if failure is not None:
+                command.future.set_exception(failure)
+            else:
+                command.future.set_result(result)
+        tokens = [message.token for message in round_.messages]
+        if tokens or round_.acks or round_.effects.notes or round_.effects.pushes:
+            self._after.committed(tokens, list(round_.acks.values()), round_.effects)

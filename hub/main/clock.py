@@ -1,0 +1,53 @@
+"""The hub's only reading of time, and its ids."""
+
+import secrets
+import threading
+import time
+from collections.abc import Callable
+
+from hub.ports import Clock
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32, lower case: fits a topic level
+
+
+class SystemClock:
+    """Unix ms that never decrease. See `hub.ports.Clock`.
+
+    When the machine's clock is set back, this one goes on at half speed until the other has caught up: deadlines are
+    still met, later by at most the step, and nothing happens before what caused it.
+    """
+
+    def __init__(
+        self,
+        wall_ns: Callable[[], int] = time.time_ns,  # noqa: TID251 (the composition root)
+        steady_ns: Callable[[], int] = time.monotonic_ns,  # noqa: TID251 (the composition root)
+    ) -> None:
+        self._wall_ns, self._steady_ns = wall_ns, steady_ns
+        self._lock = threading.Lock()
+        self._now_ns, self._steady_last_ns = wall_ns(), steady_ns()
+
+    def now_ms(self) -> int:
+        """Unix ms, never decreasing within this process."""
+        with self._lock:
+            steady_ns = self._steady_ns()
+            passed_ns, self._steady_last_ns = steady_ns - self._steady_last_ns, steady_ns
+            self._now_ns = max(self._wall_ns(), self._now_ns + passed_ns // 2)
+            return self._now_ns // 1_000_000
+
+
+class NewUlid:
+    """Makes lower-case ULIDs, each greater than the one before. See `hub.ports.NewId`."""
+
+    def __init__(self, clock: Clock, random_bits: Callable[[int], int] = secrets.randbits) -> None:
+        self._clock, self._random_bits = clock, random_bits
+        self._lock = threading.Lock()
+        self._last = 0
+
+    def __call__(self) -> str:
+        """A fresh id, 26 characters."""
+        with self._lock:
+            fresh = self._clock.now_ms() << 80 | self._random_bits(80)
+            # Within one ms: count on from the last, as the ULID specification has it.
+            self._last = fresh if fresh >> 80 > self._last >> 80 else self._last + 1
+            value = self._last
+        return "".join(_ALPHABET[value >> shift & 31] for shift in range(125, -5, -5))

@@ -1,0 +1,144 @@
+"""What is wired to what: the one place that knows every part of the hub."""
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from fastapi import FastAPI
+
+from hub.api.app import AppContext, create_app
+from hub.config import HubConfig, read_password, read_secret
+from hub.intake.broker import Broker, EmbeddedBroker, ExternalBroker
+from hub.intake.mqtt import LinkSettings, MqttLink
+from hub.intake.stream import Stream
+from hub.intake.writer import GroupWriter
+from hub.main.clock import NewUlid, SystemClock
+from hub.ports import Channel, Clock, Store
+from hub.push.mqtt import MqttChannel
+from hub.push.worker import PushWorker
+from hub.stores import open_store
+from hub.usecases.arrivals import Effects, Rules
+from hub.usecases.presence import AckOf
+
+log = structlog.get_logger("hub")
+
+
+@dataclass(slots=True)
+class Hub:
+    """Every part, wired and not yet started. `hub.main.serving.serve` runs it."""
+
+    config: HubConfig
+    clock: Clock
+    store: Store
+    broker: Broker
+    link: MqttLink
+    writer: GroupWriter
+    writer_ended: "Future[None]"
+    worker: PushWorker
+    channels: Mapping[str, Channel]
+    stream: Stream
+    api: FastAPI
+
+
+class AfterCommit:
+    """What a commit sets off. See `hub.intake.writer.After`."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._link: MqttLink | None = None
+        self._wake: Callable[[], None] = lambda: None
+
+    def connect(self, link: MqttLink, worker: PushWorker) -> None:
+        """Name those who are told; they need the writer themselves, so they come after it."""
+        self._link, self._wake = link, worker.wake
+
+    def committed(self, tokens: Sequence[Any], acks: Sequence[AckOf], effects: Effects) -> None:
+        """PUBACK, answer edges, wake the push worker, tell whoever watches. On the writer's thread."""
+        if self._link is not None:
+            self._link.answer(acks)
+            self._link.release(tokens)
+        if effects.pushes:
+            self._wake()
+        for note in effects.notes:
+            self._stream.notify(note)
+
+
+def build(
+    config: HubConfig,
+    *,
+    store: Store | None = None,
+    channels: Mapping[str, Channel] | None = None,
+    clock: Clock | None = None,
+    embedded_broker: bool = False,
+) -> Hub:
+    """Wire a hub; nothing runs yet. The store is migrated.
+
+    Raises:
+        BadConfig: a file that the settings name cannot be used.
+        StoreFault: the store cannot be opened or is newer than this program.
+    """
+    secret = read_secret(config.secret_file)
+    clock = clock or SystemClock()
+    new_id = NewUlid(clock)
+    store = store or open_store(config.database)
+    for name in store.migrate():
+        log.info("migrated", migration=name)
+    rules = rules_of(config, secret)
+    unit = random.SystemRandom().random
+    stream = Stream()
+    after = AfterCommit(stream)
+    writer_ended: Future[None] = Future()
+    writer_ended.set_running_or_notify_cancel()  # nobody who watches can cancel it
+    writer = GroupWriter(
+        store, clock, new_id, rules, after, queue_max=config.queue_max, on_fault=writer_ended.set_exception
+    )
+    link = MqttLink(link_settings(config), writer.offer, clock.now_ms, unit)
+    ways = {"mqtt": MqttChannel(link.publish, config.push_timeout_s)} if channels is None else channels
+    worker = PushWorker(
+        writer, ways, config.tenant, clock, unit,
+        notify=stream.notify, parallel=config.push_parallel, timeout_s=config.push_timeout_s,
+    )  # fmt: skip
+    after.connect(link, worker)
+    make = EmbeddedBroker if embedded_broker else ExternalBroker
+    return Hub(
+        config=config,
+        clock=clock,
+        store=store,
+        broker=make(host=config.broker_host, port=config.broker_port),
+        link=link,
+        writer=writer,
+        writer_ended=writer_ended,
+        worker=worker,
+        channels=ways,
+        stream=stream,
+        api=create_app(AppContext()),
+    )
+
+
+def rules_of(config: HubConfig, secret: bytes) -> Rules:
+    """The settings that use cases need."""
+    return Rules(
+        tenant=config.tenant,
+        hmac_key=secret,
+        grace_ms=config.visit_grace_s * 1000,
+        hold_ms=config.lock_hold_s * 1000,
+        late_ms=config.late_push_s * 1000,
+        quarantine_max=config.quarantine_max,
+    )
+
+
+def link_settings(config: HubConfig) -> LinkSettings:
+    """Where the MQTT link connects, and as whom."""
+    return LinkSettings(
+        host=config.broker_host,
+        port=config.broker_port,
+        client_id=config.client_id,
+        user=config.broker_user,
+        password=read_password(config.broker_password_file),
+        keepalive_s=config.keepalive_s,
+        reconnect_max_s=config.reconnect_max_s,
+    )

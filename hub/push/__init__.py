@@ -1,0 +1,1 @@
+"""One file per channel: a class and a pure reply-reader."""

@@ -1,0 +1,357 @@
+"""Observations advance visits; visits lock grants and cause decisions. Shared by edges' events and phones' sightings.
+
+keys → load → pure core → save: at most one statement per table, whatever the number of observations.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hub.core import decision, grants, visits
+from hub.core.model import (
+    Consent,
+    Decision,
+    Device,
+    Edge,
+    Grant,
+    Offer,
+    Profile,
+    Push,
+    PushState,
+    Shop,
+    Zone,
+    ZoneKind,
+)
+from hub.core.offers import OfferBody, content_for, current
+from hub.core.visits import Draft, Observation, Step
+from hub.ports import NewId, Tx
+from wire import messages
+
+MANY = 100_000
+"""Upper bound of rows read at once for one group, whatever the table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Settings that the use cases need, of one tenant. Durations in ms."""
+
+    tenant: str
+    hmac_key: bytes
+    grace_ms: int = visits.GRACE_S * 1000
+    hold_ms: int = grants.LOCK_HOLD_S * 1000
+    late_ms: int = 30_000
+    quarantine_max: int = 10_000
+
+
+@dataclass(slots=True)
+class Effects:
+    """What a group did, for those who act after the commit.
+
+    `notes` go to the live stream and hold no identity; `pushes` is how many were queued.
+    """
+
+    notes: list[dict[str, Any]] = field(default_factory=list)
+    pushes: int = 0
+
+
+@dataclass(slots=True)
+class _Place:
+    """The stores a group is about."""
+
+    shops: dict[str, Shop]
+    kinds: dict[tuple[str, str], str]  # (store, zone) → kind
+    zone_of: dict[str, str | None]  # edge → zone
+
+
+@dataclass(slots=True)
+class _Group:
+    """One call of `arrive`: its surroundings, and what it will save."""
+
+    tx: Tx
+    rules: Rules
+    place: _Place
+    purposes: dict[str, dict[str, int]]
+    at_ms: int
+    new_id: NewId
+    effects: Effects
+    visits: dict[str, Draft] = field(default_factory=dict)
+    decisions: list[Decision] = field(default_factory=list)
+    grants: list[Grant] = field(default_factory=list)
+    pushes: list[Push] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Happening:
+    """A step that matters beyond its visit: a presence in a door zone, or a moment that may trigger offers."""
+
+    one: Observation
+    draft: Draft
+    at_door: bool
+    moment: decision.Moment | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Owned:
+    """What the people of the happenings have."""
+
+    grants: dict[str, list[Grant]]
+    devices: dict[str, list[Device]]
+    locales: dict[str, str]
+
+
+def purposes_in_force(tx: Tx, tenant: str, profiles: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Per profile, the purposes agreed to of those a push needs, and since when (Unix ms). No row: fail closed."""
+    keys = [(tenant, profile, purpose.value) for profile in profiles for purpose in decision.NEEDED]
+    found: dict[str, dict[str, int]] = {profile: {} for profile in profiles}
+    for row in tx.get(Consent, keys):
+        if row.given:
+            found[row.profile][row.purpose] = row.at_ms
+    return found
+
+
+def arrive(
+    tx: Tx, seen: Sequence[Observation], purposes: dict[str, dict[str, int]], rules: Rules, at_ms: int, new_id: NewId
+) -> Effects:
+    """Advance visits by observations of people who consented to presence detection, in the order given."""
+    if not seen:
+        return Effects()
+    place = _load_place(tx, rules.tenant, sorted({one.store for one in seen}))
+    group = _Group(tx, rules, place, purposes, at_ms, new_id, Effects())
+    steps = _advance(group, seen)
+    _note_visits(group, steps)
+    _lock_and_decide(group, steps)
+    tx.put([visits.freeze(draft) for draft in group.visits.values()])
+    tx.put([stay for draft in group.visits.values() for stay in draft.stays])
+    tx.insert(group.decisions)
+    tx.insert(group.grants)
+    tx.insert(group.pushes)
+    group.effects.pushes = len(group.pushes)
+    return group.effects
+
+
+def _load_place(tx: Tx, tenant: str, stores: list[str]) -> _Place:
+    zones = tx.find(Zone, {"tenant": tenant, "store": stores}, limit=MANY)
+    edges = tx.find(Edge, {"tenant": tenant, "store": stores}, limit=MANY)
+    shops = tx.find(Shop, {"tenant": tenant}, limit=MANY)
+    return _Place(
+        shops={shop.store: shop for shop in shops},
+        kinds={(zone.store, zone.zone): zone.kind for zone in zones},
+        zone_of={edge.edge: edge.zone for edge in edges},
+    )
+
+
+def _advance(group: _Group, seen: Sequence[Observation]) -> list[tuple[Observation, Step]]:
+    rules = group.rules
+    spans: dict[tuple[str, str], tuple[int, int]] = {}
+    for one in seen:
+        low, high = spans.get((one.profile, one.store), (one.at_ms, one.at_ms))
+        spans[one.profile, one.store] = (min(low, one.at_ms), max(high, one.at_ms))
+    reach_ms = max(visits.UNKNOWN_MS, rules.grace_ms)
+    keys = [
+        (rules.tenant, profile, store, low - reach_ms, high + rules.grace_ms)
+        for (profile, store), (low, high) in spans.items()
+    ]
+    near: dict[tuple[str, str], list[Draft]] = {key: [] for key in spans}
+    for visit in group.tx.visits_near(keys):
+        near[visit.profile, visit.store].append(visits.load(visit, group.place.zone_of))
+    steps: list[tuple[Observation, Step]] = []
+    for one in seen:
+        drafts = near[one.profile, one.store]
+        drafts.sort(key=lambda draft: draft.entered_at_ms)
+        draft = next((d for d in reversed(drafts) if visits.joins(d, one.at_ms, rules.grace_ms)), None)
+        if draft is None:
+            if one.kind != "enter":
+                continue  # only an enter opens a visit: a sample may be somebody on the pavement
+            draft = visits.open_visit(rules.tenant, group.new_id(), one)
+            drafts.append(draft)
+        group.visits[draft.visit] = draft
+        steps.append((one, visits.advance(draft, one, rules.grace_ms)))
+    return steps
+
+
+def _note_visits(group: _Group, steps: Sequence[tuple[Observation, Step]]) -> None:
+    for one, step in steps:
+        visit = step.draft.visit
+        if step.opened:
+            group.effects.notes.append({"type": "visit", "visit": visit, "store": one.store, "state": "present"})
+        if step.zone_changed:
+            zone = step.draft.place.zone
+            group.effects.notes.append({"type": "zone", "visit": visit, "store": one.store, "zone": zone})
+
+
+def _happenings(group: _Group, steps: Sequence[tuple[Observation, Step]], dwell: bool) -> list[_Happening]:
+    found = []
+    for one, step in steps:
+        if one.kind not in ("enter", "sample"):
+            continue
+        draft = step.draft
+        zone = step.zone
+        kind = group.place.kinds.get((one.store, zone)) if zone is not None else None
+        at_door = kind == ZoneKind.DOOR and one.zone == zone
+        moment = None
+        if not one.late and (dwell or step.opened or step.zone_changed):
+            entered = (*((None,) if step.opened else ()), *((kind,) if step.zone_changed and kind else ()))
+            stays: list[tuple[str | None, int]] = [(None, one.at_ms - draft.entered_at_ms)]
+            if kind is not None and step.zone_since_ms is not None:
+                stays.append((kind, one.at_ms - step.zone_since_ms))
+            moment = decision.Moment(one.store, one.at_ms, entered, tuple(stays))
+        if at_door or moment is not None:
+            found.append(_Happening(one, draft, at_door, moment))
+    return found
+
+
+def _lock_and_decide(group: _Group, steps: Sequence[tuple[Observation, Step]]) -> None:
+    live = {"tenant": group.rules.tenant, "state": "live", "superseded_at_ms": None}
+    offers = current(group.tx.find(Offer, live, limit=MANY))
+    happenings = _happenings(group, steps, any(body.trigger.on == "dwell" for _, body in offers))
+    hits = [
+        decision.triggered(offers, one.moment, one.draft.fired) if one.moment is not None else [] for one in happenings
+    ]
+    pairs = [(happening, hit) for happening, hit in zip(happenings, hits, strict=True) if happening.at_door or hit]
+    if not pairs:
+        return
+    owned = _load_owned(group, sorted({happening.one.profile for happening, _ in pairs}))
+    for happening, hit in pairs:
+        if happening.at_door:
+            _lock(group, happening.one, owned.grants[happening.one.profile])
+        # an earlier event of this group may have fired the same offer meanwhile
+        fresh = [offers[i] for i in hit if offers[i][0].offer not in happening.draft.fired]
+        if fresh and happening.one.store in group.place.shops:
+            _decide(group, happening, fresh, owned)
+
+
+def _load_owned(group: _Group, profiles: list[str]) -> _Owned:
+    tx, tenant = group.tx, group.rules.tenant
+    owned: dict[str, list[Grant]] = {profile: [] for profile in profiles}
+    for grant in tx.find(Grant, {"tenant": tenant, "profile": profiles}, limit=MANY):
+        owned[grant.profile].append(grant)
+    devices: dict[str, list[Device]] = {profile: [] for profile in profiles}
+    for device in tx.find(Device, {"tenant": tenant, "profile": profiles, "dead_at_ms": None}, limit=MANY):
+        devices[device.profile].append(device)
+    rows = tx.get(Profile, [(tenant, profile) for profile in profiles])
+    return _Owned(owned, devices, {row.profile: row.locale for row in rows})
+
+
+def _lock(group: _Group, one: Observation, owned: list[Grant]) -> None:
+    for position, grant in enumerate(owned):
+        if grant.store != one.store:
+            continue
+        locked = grants.lock(grant, one.at_ms, one.error_ms, one.received_at_ms, group.rules.hold_ms)
+        if locked is None:
+            continue
+        fresh = next((i for i, new in enumerate(group.grants) if new.grant == grant.grant), None)
+        if fresh is not None:
+            group.grants[fresh] = locked
+        elif not _swap_lock(group.tx, grant, locked):
+            continue  # a till was faster
+        owned[position] = locked
+        note = {"type": "lock", "grant": grant.grant, "store": one.store, "value_bp": locked.lock_bp}
+        group.effects.notes.append(note)
+
+
+def _swap_lock(tx: Tx, grant: Grant, locked: Grant) -> bool:
+    return tx.swap(
+        Grant,
+        (grant.tenant, grant.grant),
+        {"state": grant.state, "lock_at_ms": None},
+        {
+            "state": locked.state,
+            "lock_at_ms": locked.lock_at_ms,
+            "lock_bp": locked.lock_bp,
+            "hold_until_ms": locked.hold_until_ms,
+            "due_at_ms": locked.due_at_ms,
+        },
+    )
+
+
+def _decide(group: _Group, happening: _Happening, fresh: list[tuple[Offer, OfferBody]], owned: _Owned) -> None:
+    one, draft, at_ms = happening.one, happening.draft, group.at_ms
+    draft.fired.extend(offer.offer for offer, _ in fresh)
+    person = decision.Person(
+        one.profile,
+        group.purposes.get(one.profile, {}),
+        owned.devices[one.profile],
+        owned.grants[one.profile],
+        draft.pushes,
+    )
+    judged = decision.decide(fresh, person, group.place.shops[one.store], group.place.shops.keys(), at_ms)
+    decision_id = group.new_id()
+    grant: Grant | None = None
+    if judged[0].reason is None:
+        grant_id = group.new_id()
+        code = grants.grant_code(group.rules.hmac_key, grant_id)
+        place = grants.Place(
+            tenant=group.rules.tenant,
+            grant=grant_id,
+            profile=one.profile,
+            store=judged[0].body.redeem_store or one.store,
+            visit=draft.visit,
+            decision=decision_id,
+        )
+        grant = grants.issue(judged[0].offer, judged[0].body, place, grants.code_hash(code), at_ms)
+        group.grants.append(grant)
+        owned.grants[one.profile].append(grant)
+        draft.pushes += 1
+        locale = owned.locales.get(one.profile, "")
+        group.pushes.append(_push(group, grant, judged[0].body, code, decision.address(person.devices), locale))
+        group.effects.notes.append(_grant_note(grant))
+    group.decisions.append(
+        Decision(
+            tenant=group.rules.tenant,
+            decision=decision_id,
+            trigger=f"{one.trigger}/{draft.visit}",
+            profile=one.profile,
+            store=one.store,
+            visit=draft.visit,
+            policy=decision.POLICY,
+            chosen=grant.offer if grant else None,
+            grant=grant.grant if grant else None,
+            propensity=decision.PROPENSITY,
+            candidates=[[c.offer.offer, c.offer.version, c.reason, c.score] for c in judged],
+            at_ms=at_ms,
+        )
+    )
+
+
+def _grant_note(grant: Grant) -> dict[str, Any]:
+    return {
+        "type": "grant",
+        "grant": grant.grant,
+        "offer": grant.offer,
+        "store": grant.store,
+        "curve": grant.curve,
+        "issued_at_ms": grant.issued_at_ms,
+        "expires_at_ms": grant.expires_at_ms,
+    }
+
+
+def _push(group: _Group, grant: Grant, body: OfferBody, code: str, device: Device, locale: str) -> Push:
+    text = content_for(body, locale)
+    message = messages.Push(
+        v=1,
+        grant=grant.grant,
+        title=text.title,
+        body=text.body,
+        code=code,
+        store=grant.store,
+        issued_at_ms=grant.issued_at_ms,
+        expires_at_ms=grant.expires_at_ms,
+        curve=grant.curve,
+    )
+    return Push(
+        tenant=grant.tenant,
+        push=group.new_id(),
+        grant=grant.grant,
+        profile=grant.profile,
+        device=device.device,
+        channel=device.channel,
+        address=device.address,
+        state=PushState.QUEUED,
+        reason="",
+        attempts=0,
+        due_at_ms=group.at_ms,
+        expires_at_ms=grant.expires_at_ms,
+        created_at_ms=group.at_ms,
+        settled_at_ms=None,
+        body=message.model_dump(mode="json"),
+    )

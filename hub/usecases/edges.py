@@ -1,0 +1,38 @@
+"""An edge says that it is there, or its last will says that it is not."""
+
+from dataclasses import replace
+
+from hub.core import visits
+from hub.core.model import OPEN_VISIT, Edge, Visit
+from hub.ports import Tx
+from hub.usecases.arrivals import MANY, Effects, Rules
+from wire.messages import Status
+
+
+def record_status(tx: Tx, store: str, edge: str, status: Status, rules: Rules, at_ms: int) -> Effects | None:
+    """Keep the edge's state; whom it alone vouched for becomes `unknown` when it dies or starts anew, never gone.
+
+    None when the edge is not enrolled in that store.
+    """
+    effects = Effects()
+    found = tx.get(Edge, [(rules.tenant, edge)])
+    if not found or found[0].store != store or status.edge != edge:
+        return None
+    row = found[0]
+    if (row.status, row.status_boot) == (status.state, status.boot):
+        return effects
+    tx.put([replace(row, status=status.state, status_boot=status.boot, status_at_ms=at_ms)])
+    effects.notes.append({"type": "edge", "edge": edge, "store": store, "state": status.state})
+    if status.state == "offline" or row.status_boot not in ("", status.boot):
+        _lose(tx, store, edge, rules, at_ms)
+    return effects
+
+
+def _lose(tx: Tx, store: str, edge: str, rules: Rules, at_ms: int) -> None:
+    open_here = tx.find(Visit, {"tenant": rules.tenant, "store": store, "state": OPEN_VISIT}, limit=MANY)
+    changed = []
+    for visit in open_here:
+        draft = visits.load(visit, {})
+        if visits.lose_edge(draft, edge, at_ms, rules.grace_ms):
+            changed.append(visits.freeze(draft))
+    tx.put(changed)
