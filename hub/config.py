@@ -53,7 +53,7 @@ class HubConfig(BaseSettings):
     prefixes: list[FleetPrefix] = Field(
         default_factory=list,
         max_length=16,
-        description="Fleet prefixes, 8 lower-case hexadecimal digits each; static beacons are allotted under the first.",
+        description="Fleet prefixes, 8 lower-case hexadecimal digits each; beacons are allotted under the first.",
     )
     visit_grace_s: int = Field(120, ge=0, le=3600, description="Absence that still counts as the same visit, s.")
     lock_hold_s: int = Field(1200, ge=60, le=86_400, description="How long an arrival freezes an offer's value, s.")

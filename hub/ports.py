@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from hub.core.model import Push
+from wire.errors import BadRequest
 
 R = TypeVar("R")
 """A record class of hub.core.model."""
@@ -21,6 +22,10 @@ NewId = Callable[[], str]
 
 class Conflict(Exception):
     """A unique index refused a row: somebody else did it first. The savepoint it happened in is rolled back."""
+
+
+class Busy(BadRequest):
+    """The writer takes nothing more right now: come back in a moment."""
 
 
 class Tx(Protocol):
@@ -163,7 +168,7 @@ class Writer(Protocol):
         """Run `command` in its own savepoint of the next group; done after the commit.
 
         Raises:
-            BadRequest: the queue is full; the caller should answer 503 with Retry-After.
+            Busy: the queue is full; the caller should answer 503 with Retry-After.
         """
 
 

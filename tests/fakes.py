@@ -7,9 +7,8 @@ from concurrent.futures import Future
 from typing import TypeVar
 
 from hub.core.model import Push
-from hub.ports import Fate, Receipt, Store, Tx
+from hub.ports import Busy, Fate, Receipt, Store, Tx
 from wire import messages
-from wire.errors import BadRequest
 
 T = TypeVar("T")
 
@@ -40,7 +39,7 @@ class InlineWriter:
 
     def submit(self, command: Callable[[Tx], T]) -> "Future[T]":
         if self.full:
-            raise BadRequest("the hub is busy: try again in a moment")
+            raise Busy("the hub is busy: try again in a moment")
         future: Future[T] = Future()
         if self.failure is not None:
             future.set_exception(self.failure)

@@ -15,10 +15,10 @@ from typing import Any, Protocol, TypeVar
 import structlog
 
 from hub.intake.inbound import Inbound
-from hub.ports import Clock, NewId, Store, Tx
+from hub.ports import Busy, Clock, NewId, Store, Tx
 from hub.usecases import deadlines, edges, presence
 from hub.usecases.arrivals import Effects, Rules
-from wire.errors import BadRequest, LocalFault, RemoteFault
+from wire.errors import LocalFault, RemoteFault
 from wire.messages import Status, read, read_presence
 
 T = TypeVar("T")
@@ -117,9 +117,9 @@ class GroupWriter:
         future: Future[T] = Future()
         with self._wake:
             if self.fault is not None or self._stopping:
-                raise BadRequest("the hub is stopping: try again in a moment")
+                raise Busy("the hub is stopping: try again in a moment")
             if len(self._commands) >= COMMANDS_MAX:
-                raise BadRequest("the hub is busy: try again in a moment")
+                raise Busy("the hub is busy: try again in a moment")
             self._commands.append(_Command(command, future))
             self._wake.notify_all()
         return future

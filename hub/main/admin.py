@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -42,7 +43,9 @@ def create_key(
     """Make a key and show it this once."""
     with plainly(), opened(config) as (settings, records), records.write() as tx:
         clock = SystemClock()
-        made = keys.create_key(tx, settings.tenant, scope, label, clock.now_ms(), NewUlid(clock), store=store)
+        secret = secrets.token_bytes(keys.SECRET_BYTES)
+        wanted = keys.KeyFor(scope, label, store=store)
+        made = keys.create_key(tx, settings.tenant, wanted, secret, clock.now_ms(), NewUlid(clock))
     show(as_json, {"key": made.text, "key_id": made.key}, made.text, f"id {made.key}, scope {scope}; shown this once")
 
 

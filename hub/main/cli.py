@@ -3,7 +3,6 @@
 import asyncio
 import json
 import signal
-from pathlib import Path
 from typing import Annotated
 
 import structlog
@@ -15,9 +14,9 @@ from hub.main import admin, log
 from hub.main.first_run import init as make_everything
 from hub.main.first_run import kind_of
 from hub.main.serving import serve as run
-from hub.main.terminal import ConfigOption, JsonOption, opened, plainly, show
+from hub.main.terminal import ConfigOption, JsonOption, plainly, show
 from hub.main.wiring import build
-from wire.errors import DoorchimeError, LocalFault
+from wire.errors import LocalFault
 
 app = typer.Typer(
     add_completion=False,
@@ -38,8 +37,8 @@ def init(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         made = make_everything(config)
     lines = [
         *([f"settings   {made.config} ({'made' if made.config_made else 'exists'})"] if made.config else []),
-        f"secret     {made.secret_file} ({'made: keep a copy, apart from the database' if made.secret_made else 'exists'})",
-        f"database   {made.database} ({f'{len(made.migrations)} migrations applied' if made.migrations else 'exists'})",
+        f"secret     {made.secret_file} ({'made: keep a copy, apart' if made.secret_made else 'exists'})",
+        f"database   {made.database} ({f'{len(made.migrations)} migrations' if made.migrations else 'exists'})",
         f"staff key  {made.key}  (shown this once)" if made.key else f"staff key  exists ({made.key_id})",
         "next       doorchime hub serve" + (f" --config {made.config}" if made.config else ""),
     ]

@@ -81,7 +81,9 @@ def _first_key(config: HubConfig, store: Store, clock: Clock) -> tuple[str | Non
         found = tx.find(ApiKey, {"tenant": config.tenant, "scope": "staff", "revoked_at_ms": None}, limit=1)
         if found:
             return None, found[0].key
-        made = keys.create_key(tx, config.tenant, "staff", "first staff key", clock.now_ms(), NewUlid(clock))
+        secret = secrets.token_bytes(keys.SECRET_BYTES)
+        wanted = keys.KeyFor("staff", "first staff key")
+        made = keys.create_key(tx, config.tenant, wanted, secret, clock.now_ms(), NewUlid(clock))
         return made.text, made.key
 
 

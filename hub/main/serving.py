@@ -5,6 +5,7 @@ import contextlib
 import signal
 import socket
 from collections.abc import Awaitable, Iterator
+from typing import Any
 
 import structlog
 import uvicorn
@@ -88,7 +89,7 @@ class _Run:
         hub = self._hub
         async with asyncio.TaskGroup() as group:
 
-            def part(name: str, work: Awaitable[object]) -> asyncio.Task[None]:
+            def part(name: str, work: Awaitable[Any]) -> asyncio.Task[None]:
                 return group.create_task(self._part(name, work), name=name)
 
             watches = [
@@ -107,7 +108,7 @@ class _Run:
                 watch.cancel()
         log.info("stopped")
 
-    async def _part(self, name: str, work: Awaitable[object]) -> None:
+    async def _part(self, name: str, work: Awaitable[Any]) -> None:
         try:
             await work
         except Exception as exc:

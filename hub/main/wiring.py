@@ -1,7 +1,7 @@
 """What is wired to what: the one place that knows every part of the hub."""
 
-import asyncio
 import random
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ import structlog
 from fastapi import FastAPI
 
 from hub.api.app import AppContext, create_app
+from hub.api.deps import Health
 from hub.config import HubConfig, read_password, read_secret
 from hub.intake.broker import Broker, EmbeddedBroker, ExternalBroker
 from hub.intake.mqtt import LinkSettings, MqttLink
@@ -115,7 +116,37 @@ def build(
         worker=worker,
         channels=ways,
         stream=stream,
-        api=create_app(AppContext()),
+        api=create_app(
+            AppContext(
+                store=store,
+                writer=writer,
+                clock=clock,
+                new_id=new_id,
+                rules=rules,
+                prefix=config.prefixes[0] if config.prefixes else None,
+                random_bytes=secrets.token_bytes,
+                watch=stream.watch,
+                notify=stream.notify,
+                health=lambda: health_of(clock, writer, link, worker, stream),
+            )
+        ),
+    )
+
+
+def health_of(clock: Clock, writer: GroupWriter, link: MqttLink, worker: PushWorker, stream: Stream) -> Health:
+    """How the parts are, in numbers."""
+    age_ms = clock.now_ms() - writer.last_commit_ms
+    parts = {"writer": writer.counters, "mqtt": link.counts, "push": worker.counts, "stream": stream.counts}
+    return Health(
+        commit_age_ms=age_ms,
+        broker_connected=link.connected,
+        waiting=writer.waiting,
+        counters={f"{part}_{name}": float(n) for part, counts in parts.items() for name, n in counts.items()},
+        gauges={
+            "last_commit_age_seconds": age_ms / 1000,
+            "broker_connected": float(link.connected),
+            "writer_waiting": float(writer.waiting),
+        },
     )
 
 

@@ -13,9 +13,8 @@ import structlog
 
 from hub.core.delivery import Policy, for_timeout, ttl_s, worth_sending
 from hub.core.model import Push, PushState
-from hub.ports import Channel, Clock, Fate, Notify, Receipt, Tx, Writer
+from hub.ports import Busy, Channel, Clock, Fate, Notify, Receipt, Tx, Writer
 from hub.usecases import deliver
-from wire.errors import BadRequest
 
 T = TypeVar("T")
 
@@ -158,6 +157,6 @@ class PushWorker:
         """Run in the next group commit; None when the writer takes nothing more right now."""
         try:
             future = self._writer.submit(command)
-        except BadRequest:
+        except Busy:
             return None
         return await asyncio.wrap_future(future)

@@ -1,0 +1,71 @@
+"""How things stand, in numbers: for the live table and for whoever watches the fleet. No identity in any of it."""
+
+from collections import Counter, defaultdict
+from typing import Any
+
+from hub.core.model import (
+    OPEN_VISIT,
+    Decision,
+    Edge,
+    EdgeBoot,
+    Grant,
+    GrantState,
+    Push,
+    PushState,
+    Quarantine,
+    Redemption,
+    Visit,
+    VisitState,
+)
+from hub.ports import Tx
+from hub.usecases.arrivals import MANY
+
+ACCOUNTS = (
+    "upto",
+    "committed",
+    "consent_refused",
+    "identity_refused",
+    "quarantined",
+    "lost",
+    "duplicates",
+    "unknown_fields",
+)
+"""Fields of a boot that add up over boots."""
+
+
+def report(tx: Tx, tenant: str) -> dict[str, Any]:
+    """Counts per table and state, people per zone, and each edge's accounts summed over its boots."""
+    mine = {"tenant": tenant}
+    open_visits = tx.find(Visit, {**mine, "state": OPEN_VISIT}, limit=MANY)
+    zones: dict[str, Counter[str]] = defaultdict(Counter)
+    for visit in open_visits:
+        if visit.state == VisitState.PRESENT:
+            zones[visit.store][visit.zone or ""] += 1
+    sums: dict[str, Counter[str]] = defaultdict(Counter)
+    total: Counter[str] = Counter()
+    for boot in tx.find(EdgeBoot, mine, limit=MANY):
+        for name in ACCOUNTS:
+            sums[boot.edge][name] += getattr(boot, name)
+            total[name] += getattr(boot, name)
+    return {
+        "visits": tx.count(Visit, mine),
+        "present": sum(sum(counts.values()) for counts in zones.values()),
+        "zones": {store: dict(counts) for store, counts in zones.items()},
+        "decisions": tx.count(Decision, mine),
+        "grants": {state.value: tx.count(Grant, {**mine, "state": state.value}) for state in GrantState},
+        "pushes": {state.value: tx.count(Push, {**mine, "state": state.value}) for state in PushState},
+        "redemptions": tx.count(Redemption, mine),
+        "quarantine": tx.count(Quarantine, mine),
+        "accounts": {name: total[name] for name in ACCOUNTS},
+        "edges": [
+            {
+                "edge": edge.edge,
+                "store": edge.store,
+                "zone": edge.zone,
+                "status": edge.status,
+                "status_at_ms": edge.status_at_ms,
+                **{name: sums[edge.edge][name] for name in ACCOUNTS},
+            }
+            for edge in tx.find(Edge, mine, limit=MANY)
+        ],
+    }
