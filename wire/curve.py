@@ -19,6 +19,7 @@ grace_ms + life_ms on. All intermediate values stay below 2⁵³, so a language 
 Golden values for other languages: `wire/examples/curves.json`.
 """
 
+import math
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
@@ -73,7 +74,7 @@ class Linear(_Curve):
 
 
 class Walk(_Curve):
-    """Straight from start to floor; `life_ms` is replaced at issue by `fix_walk`."""
+    """Straight from start to floor; `life_ms` is the shortest, `fix_walk` sets it at issue."""
 
     kind: Literal["walk"]
 
@@ -126,7 +127,8 @@ def read_curve(value: Any) -> Curve:
     except ValidationError as exc:
         first = exc.errors(include_input=False, include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise BadMessage(f"curve {where}: {first['msg']}") from exc
+        what = "no such kind" if first["type"] == "union_tag_invalid" else first["msg"]
+        raise BadMessage(f"curve {where}: {what}") from exc
 
 
 def end_ms(curve: Curve) -> int:
@@ -135,12 +137,12 @@ def end_ms(curve: Curve) -> int:
 
 
 def fix_walk(curve: Curve, distance_m: int) -> Curve:
-    """A `walk` curve with its life set for a walk of `distance_m` ≥ 0, at least `step_ms`; others unchanged."""
+    """A `walk` curve with its life set for a walk of `distance_m` ≥ 0, never below what it was; others unchanged."""
     if not isinstance(curve, Walk):
         return curve
     up, down = WALK_FACTOR
-    life_ms = round(distance_m / WALK_SPEED_M_PER_S * 1000) * up // down + curve.life_ms
-    return curve.model_copy(update={"life_ms": min(life_ms, MAX_LIFE_MS)})
+    life_ms = math.ceil(distance_m / WALK_SPEED_M_PER_S * 1000 * up / down)
+    return curve.model_copy(update={"life_ms": min(max(life_ms, curve.life_ms), MAX_LIFE_MS)})
 
 
 def value_bp(curve: Curve, age_ms: int) -> int:

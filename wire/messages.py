@@ -8,6 +8,7 @@ Instants: `*_mono_ms` is CLOCK_BOOTTIME of the named boot, `*_at_ms` Unix millis
 into the other.
 """
 
+import re
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
@@ -29,11 +30,15 @@ MAX_SEQ = 2**53 - 1
 
 Level = Annotated[str, Field(pattern=r"^[a-z0-9-]+$", min_length=1, max_length=LEVEL_MAX_CHARS)]
 Seq = Annotated[int, Field(ge=1, le=MAX_SEQ)]
+Count = Annotated[int, Field(ge=0, le=MAX_SEQ)]
 Mono = Annotated[int, Field(ge=0, le=MAX_SEQ, description="ms, CLOCK_BOOTTIME of the boot named in the message")]
 UnixMs = Annotated[int, Field(ge=0, le=MAX_SEQ, description="ms since 1970-01-01 UTC")]
 Uuid = Annotated[str, Field(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")]
 U16 = Annotated[int, Field(ge=0, le=65_535)]
 Dbm = Annotated[float, Field(ge=-127, le=20, allow_inf_nan=False, description="dBm")]
+
+
+_NAME = re.compile(r"[a-z_]{1,32}\Z")  # a field of ours; keys of a sender's own dict may say anything
 
 
 class Payload(BaseModel):
@@ -54,8 +59,10 @@ class ClockStamp(Payload):
     """What the edge knows of wall time in this boot."""
 
     source: Annotated[str, Field(max_length=32, description="who disciplines the clock, `none` if nobody")]
-    offset_ms: Annotated[int, Field(description="Unix ms minus boot-clock ms, as the edge believes it")]
-    error_ms: Annotated[int, Field(ge=0, description="bound of the error of offset_ms while synced")]
+    offset_ms: Annotated[
+        int, Field(ge=-MAX_SEQ, le=MAX_SEQ, description="Unix ms minus boot-clock ms, as the edge believes it")
+    ]
+    error_ms: Annotated[int, Field(ge=0, le=MAX_SEQ, description="bound of the error of offset_ms while synced")]
     synced: bool
 
 
@@ -80,9 +87,9 @@ class LostEvent(Payload):
     seq: Seq
     kind: Literal["lost"]
     first_seq: Seq
-    samples: Annotated[int, Field(ge=0)]
-    enters: Annotated[int, Field(ge=0)]
-    exits: Annotated[int, Field(ge=0)]
+    samples: Count
+    enters: Count
+    exits: Count
     reason: Annotated[str, Field(pattern=r"^[a-z_]{1,32}$", description="overflow, age, refused, …")]
 
 
@@ -158,8 +165,8 @@ class Telemetry(Payload):
     boot: Level
     mono_ms: Mono
     health: Literal["ok", "degraded"]
-    counters: Annotated[dict[str, int], Field(max_length=64)]
-    gauges: Annotated[dict[str, float], Field(max_length=64)]
+    counters: Annotated[dict[str, Count], Field(max_length=64)]
+    gauges: Annotated[dict[str, Annotated[float, Field(allow_inf_nan=False)]], Field(max_length=64)]
 
 
 class EdgeConfig(Payload):
@@ -287,5 +294,5 @@ def _count_unknown(message: Presence) -> int:
 def _reason(exc: ValidationError) -> str:
     """Where and what, never the value: a payload may hold personal data and this text is logged."""
     first = exc.errors(include_input=False, include_url=False, include_context=False)[0]
-    where = ".".join(str(part) for part in first["loc"]) or "payload"
-    return f"{where}: {first['msg']}"[:300]
+    where = ".".join(str(part) if isinstance(part, int) or _NAME.match(part) else "…" for part in first["loc"])
+    return f"{where or 'payload'}: {first['msg']}"[:300]

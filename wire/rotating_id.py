@@ -41,6 +41,12 @@ class SealedToken(NamedTuple):
     window: int
 
 
+def _u32(window: int) -> bytes:
+    if not 0 <= window < 1 << 32:
+        raise BadFrame(f"window {window} does not fit 4 bytes")
+    return struct.pack(">I", window)
+
+
 def window_at(unix_s: int) -> int:
     """Number of the window that holds this second."""
     return unix_s // WINDOW_S
@@ -54,19 +60,19 @@ def day_key(root: bytes, window: int) -> bytes:
     """
     if len(root) != 32:
         raise BadFrame(f"root key has {len(root)} bytes, not 32")
-    return hmac.digest(root, b"dc1-day" + struct.pack(">I", window // WINDOWS_PER_DAY), hashlib.sha256)
+    return hmac.digest(root, b"dc1-day" + _u32(window // WINDOWS_PER_DAY), hashlib.sha256)
 
 
 def derived_id(key_of_day: bytes, window: int) -> bytes:
     """16 ephemeral bytes of `window`."""
-    return hmac.digest(key_of_day, b"dc1-eid" + struct.pack(">I", window), hashlib.sha256)[:EPHEMERAL_BYTES]
+    return hmac.digest(key_of_day, b"dc1-eid" + _u32(window), hashlib.sha256)[:EPHEMERAL_BYTES]
 
 
 def sealed_block(token: SealedToken) -> bytes:
     """The 16 plaintext bytes to encrypt: serial (5), window (4), seven zero bytes that prove the key."""
     if not 0 <= token.serial < 1 << 40:
         raise BadFrame(f"serial {token.serial} does not fit 5 bytes")
-    return _SEALED.pack(token.serial.to_bytes(5, "big"), token.window, bytes(7))
+    return token.serial.to_bytes(5, "big") + _u32(token.window) + bytes(7)
 
 
 def open_block(block: bytes, now_window: int) -> SealedToken | None:
