@@ -1,0 +1,1 @@
+"""Whatever has a cable: radio, broker, disk, clock."""

@@ -1,0 +1,355 @@
+"""The outbox on disk: SQLite, WAL, `synchronous=FULL`. Events leave it only on the hub's word, or as a counted loss.
+
+Synchronous; one thread uses it at a time. A file that SQLite cannot read is moved aside and a new one begun.
+"""
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from edge.core.outbox import DROP_SHARE, EVERYTHING, SAMPLES, Drop, Row, as_lost, counts_of, plan, plan_all
+from wire.errors import StoreFault
+from wire.messages import ClockStamp
+
+CORRUPT_KEPT = 3
+"""Damaged files kept for whoever wants to look; older ones are overwritten."""
+
+ROW_OVERHEAD = 48
+"""Bytes a row takes beside its JSON, about: key, index entry, page fill."""
+
+AGE_SLACK_MS = 60_000
+"""How far beyond the age limit before anything is dropped, ms: not one row with every event."""
+
+SCAN_ROWS = 20_000
+"""Rows looked at in one decision what to drop: bounds memory and the time writing waits; the next goes on."""
+
+_SCHEMA = """
+CREATE TABLE boot (no INTEGER PRIMARY KEY, boot TEXT NOT NULL UNIQUE, clock TEXT NOT NULL, last_seq INTEGER NOT NULL);
+CREATE TABLE event (
+  boot_no INTEGER NOT NULL, seq INTEGER NOT NULL, first_seq INTEGER NOT NULL, kind TEXT NOT NULL, size INTEGER NOT NULL,
+  samples INTEGER NOT NULL, enters INTEGER NOT NULL, exits INTEGER NOT NULL, ran_ms INTEGER NOT NULL,
+  body TEXT NOT NULL, PRIMARY KEY (boot_no, seq)
+) WITHOUT ROWID;
+CREATE TABLE state (
+  one INTEGER PRIMARY KEY CHECK (one = 1), rows INTEGER NOT NULL, bytes INTEGER NOT NULL, published INTEGER NOT NULL,
+  lost INTEGER NOT NULL, samples_dropped INTEGER NOT NULL, ran_ms INTEGER NOT NULL
+);
+CREATE INDEX sample ON event (boot_no, seq) WHERE kind = 'sample';
+INSERT INTO state VALUES (1, 0, 0, 0, 0, 0, 0);
+PRAGMA user_version = 1;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much may wait, in bytes, and how long, in ms."""
+
+    max_bytes: int
+    max_age_ms: int
+
+
+class Boot(NamedTuple):
+    """What is held of one boot; `oldest_seq` is `last_seq` + 1 when nothing is."""
+
+    boot: str
+    clock: ClockStamp
+    oldest_seq: int
+    last_seq: int
+
+
+class Totals(NamedTuple):
+    """Counts of this file, over all boots ever; `rows`, `bytes` and `oldest_age_ms` of what is held now."""
+
+    rows: int
+    bytes: int
+    oldest_age_ms: int
+    published: int
+    lost: int
+    samples_dropped: int
+
+
+class Spool:
+    """See the module. `corrupt` names the file that had to be moved aside, if any.
+
+    Age is counted in running time: boot-clock ms of every start added up. Wall time may step and never decides.
+
+    Raises:
+        StoreFault: from every method, when the disk cannot be written or read.
+    """
+
+    def __init__(self, path: Path, limits: Limits) -> None:
+        self.corrupt: Path | None = None
+        self._path, self._limits = path, limits
+        self._boot_no = self._base_ms = self._ran_ms = 0
+        self._rows = self._bytes = self._published = self._lost = self._samples_dropped = 0
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = self._open()
+        except OSError as exc:
+            raise StoreFault(f"outbox {path}: {exc.strerror}") from exc
+        self._load_state()
+
+    def begin(self, boot: str, clock: ClockStamp, mono_ms: int) -> None:
+        """A new start of the agent, at boot-clock `mono_ms`: its events are numbered from 1."""
+        self._base_ms = self._ran_ms - mono_ms
+        with self._change():
+            self._boot_no = self._db.execute("SELECT coalesce(max(no), 0) + 1 FROM boot").fetchone()[0]
+            self._db.execute("INSERT INTO boot VALUES (?, ?, ?, 0)", (self._boot_no, boot, clock.model_dump_json()))
+            self._forget_empty_boots()
+
+    def append(self, events: Sequence[dict[str, Any]], clock: ClockStamp, mono_ms: int) -> list[int]:
+        """Number and keep events of the current boot; durable when it returns. Drops what no longer fits."""
+        self._ran_ms = max(self._ran_ms, self._base_ms + mono_ms)
+        with self._change():
+            (last_seq,) = self._db.execute("SELECT last_seq FROM boot WHERE no = ?", (self._boot_no,)).fetchone()
+            seqs = []
+            for event in events:
+                last_seq += 1
+                seqs.append(last_seq)
+                self._insert(self._boot_no, {"seq": last_seq, **event}, self._ran_ms)
+            self._published += len(seqs)
+            self._db.execute(
+                "UPDATE boot SET last_seq = ?, clock = ? WHERE no = ?",
+                (last_seq, clock.model_dump_json(), self._boot_no),
+            )
+            self._enforce()
+        return seqs
+
+    def boots(self) -> list[Boot]:
+        """Boots of which something is held, oldest first; the current one always, and last."""
+        with self._faults():
+            found = self._db.execute(
+                "SELECT b.boot, b.clock, (SELECT first_seq FROM event e WHERE e.boot_no = b.no ORDER BY seq LIMIT 1), "
+                "b.last_seq, b.no FROM boot b ORDER BY b.no"
+            ).fetchall()
+        return [
+            Boot(boot, ClockStamp.model_validate_json(clock), last_seq + 1 if oldest is None else oldest, last_seq)
+            for boot, clock, oldest, last_seq, no in found
+            if oldest is not None or no == self._boot_no
+        ]
+
+    def read(self, boot: str, after_seq: int, limit: int) -> list[dict[str, Any]]:
+        """Events of a boot behind `after_seq`, in order."""
+        with self._faults():
+            found = self._db.execute(
+                "SELECT body FROM event WHERE boot_no = (SELECT no FROM boot WHERE boot = ?) AND seq > ? "
+                "ORDER BY seq LIMIT ?",
+                (boot, after_seq, limit),
+            ).fetchall()
+        return [json.loads(row[0]) for row in found]
+
+    def ack(self, boot: str, upto: int) -> int:
+        """The hub holds everything up to `upto`: delete it; how many rows went."""
+        with self._faults():
+            gone = self._db.execute(
+                "SELECT count(*), coalesce(sum(size), 0), b.no FROM boot b JOIN event e ON e.boot_no = b.no "
+                "WHERE b.boot = ? AND e.seq <= ? GROUP BY b.no",
+                (boot, upto),
+            ).fetchone()
+        if gone is None:
+            return 0
+        count, size, boot_no = gone
+        with self._change():
+            self._db.execute("DELETE FROM event WHERE boot_no = ? AND seq <= ?", (boot_no, upto))
+            self._rows -= count
+            self._bytes -= size
+            self._forget_empty_boots()
+        return int(count)
+
+    def refuse(self, boot: str, seq: int) -> None:
+        """Replace one event by a loss: the hub will not take it."""
+        with self._change():
+            rows = self._rows_between(boot, seq - 1, seq + 1)
+            mine = [row for row in rows if row.first_seq <= seq <= row.seq]
+            if not mine or mine[0].kind == "lost":
+                return
+            near = [row for row in rows if row.kind == "lost" or row is mine[0]]
+            for drop in plan_all(near):
+                if drop.first_seq <= seq <= drop.seq:
+                    self._apply(drop, "refused")
+
+    def totals(self, mono_ms: int) -> Totals:
+        """Counts, and the age of the oldest row in running time."""
+        with self._faults():
+            oldest = self._db.execute("SELECT ran_ms FROM event ORDER BY boot_no, seq LIMIT 1").fetchone()
+        age_ms = max(0, self._base_ms + mono_ms - oldest[0]) if oldest else 0
+        return Totals(self._rows, self._bytes, age_ms, self._published, self._lost, self._samples_dropped)
+
+    def close(self) -> None:
+        """Release the file; idempotent."""
+        self._db.close()
+
+    # -- dropping ----------------------------------------------------------------------------------------------
+
+    def _enforce(self) -> None:
+        self._drop_old()
+        limit = self._limits.max_bytes
+        while self._bytes > limit:
+            need, before = self._bytes - limit + int(DROP_SHARE * limit), self._bytes
+            for drop in plan(self._rows_from(self._first_sample()), need, SAMPLES):
+                self._apply(drop, "overflow")
+            if self._bytes >= before:  # no samples are left, or what they would leave takes as much
+                for drop in plan(self._rows_from((0, 0)), need, EVERYTHING):
+                    self._apply(drop, "overflow")
+            if self._bytes >= before:
+                return  # nothing but losses is left: they stay
+
+    def _drop_old(self) -> None:
+        limit_ms = self._ran_ms - self._limits.max_age_ms
+        oldest = self._db.execute(
+            "SELECT ran_ms FROM event WHERE kind <> 'lost' ORDER BY boot_no, seq LIMIT 1"
+        ).fetchone()
+        if oldest is None or oldest[0] >= limit_ms - AGE_SLACK_MS:
+            return
+        old = [row for row, ran_ms in self._rows_and_ages((0, 0)) if ran_ms < limit_ms]
+        for drop in plan_all(old):
+            self._apply(drop, "age")
+
+    def _first_sample(self) -> tuple[int, int]:
+        """Where to begin to look for samples: one before the oldest, which may be a loss to join."""
+        found = self._db.execute(
+            "SELECT boot_no, seq - 1 FROM event WHERE kind = 'sample' ORDER BY boot_no, seq LIMIT 1"
+        ).fetchone()
+        return (0, 0) if found is None else (found[0], found[1])
+
+    def _rows_from(self, place: tuple[int, int]) -> list[Row]:
+        return [row for row, _ in self._rows_and_ages(place)]
+
+    def _rows_and_ages(self, place: tuple[int, int]) -> list[tuple[Row, int]]:
+        found = self._db.execute(
+            "SELECT boot_no, seq, first_seq, kind, size, samples, enters, exits, ran_ms FROM event "
+            "WHERE (boot_no, seq) >= (?, ?) ORDER BY boot_no, seq LIMIT ?",
+            (*place, SCAN_ROWS),
+        ).fetchall()
+        return [(_row(one[:-1]), one[-1]) for one in found]
+
+    def _rows_between(self, boot: str, low: int, high: int) -> list[Row]:
+        """The rows that touch `low … high` of a boot."""
+        found = self._db.execute(
+            "SELECT boot_no, seq, first_seq, kind, size, samples, enters, exits FROM event "
+            "WHERE boot_no = (SELECT no FROM boot WHERE boot = ?) AND seq >= ? AND first_seq <= ? ORDER BY seq LIMIT 3",
+            (boot, low, high),
+        ).fetchall()
+        return [_row(one) for one in found]
+
+    def _apply(self, drop: Drop, reason: str) -> None:
+        """Replace a range by one loss. What was lost before is counted once."""
+        rows = self._db.execute(
+            "SELECT count(*), sum(size), max(ran_ms), sum(kind = 'sample'), "
+            "sum(CASE WHEN kind = 'lost' THEN seq - first_seq + 1 ELSE 0 END) "
+            "FROM event WHERE boot_no = ? AND seq BETWEEN ? AND ?",
+            (drop.boot_no, drop.first_seq, drop.seq),
+        ).fetchone()
+        count, size, ran_ms, samples, lost_before = rows
+        self._db.execute(
+            "DELETE FROM event WHERE boot_no = ? AND seq BETWEEN ? AND ?", (drop.boot_no, drop.first_seq, drop.seq)
+        )
+        self._rows -= count
+        self._bytes -= size
+        self._lost += drop.seq - drop.first_seq + 1 - lost_before
+        self._samples_dropped += samples
+        self._insert(drop.boot_no, as_lost(drop, reason), ran_ms)
+
+    def _insert(self, boot_no: int, event: dict[str, Any], ran_ms: int) -> None:
+        body = json.dumps(event, separators=(",", ":"))
+        size = len(body) + ROW_OVERHEAD
+        counts = counts_of(event)
+        self._db.execute(
+            "INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (boot_no, event["seq"], event.get("first_seq", event["seq"]), event["kind"], size, *counts, ran_ms, body),
+        )
+        self._rows += 1
+        self._bytes += size
+
+    def _forget_empty_boots(self) -> None:
+        self._db.execute(
+            "DELETE FROM boot WHERE no <> ? AND NOT EXISTS (SELECT 1 FROM event WHERE boot_no = no)", (self._boot_no,)
+        )
+
+    # -- the file ----------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _change(self) -> Iterator[None]:
+        """One durable transaction; running totals go with it, or back with it."""
+        before = (self._rows, self._bytes, self._published, self._lost, self._samples_dropped)
+        try:
+            with self._faults():
+                self._db.execute("BEGIN IMMEDIATE")
+                yield
+                self._db.execute(
+                    "UPDATE state SET rows = ?, bytes = ?, published = ?, lost = ?, samples_dropped = ?, ran_ms = ?",
+                    (self._rows, self._bytes, self._published, self._lost, self._samples_dropped, self._ran_ms),
+                )
+                self._db.execute("COMMIT")
+        except BaseException:
+            self._rows, self._bytes, self._published, self._lost, self._samples_dropped = before
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as exc:
+            raise StoreFault(f"outbox {self._path}: {exc}") from exc
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            return self._connect()
+        except sqlite3.DatabaseError as exc:
+            if isinstance(exc, sqlite3.OperationalError) and "disk I/O" not in str(exc):
+                raise StoreFault(f"outbox {self._path}: {exc}") from exc
+        self.corrupt = self._move_aside()
+        try:
+            return self._connect()
+        except sqlite3.Error as exc:
+            raise StoreFault(f"outbox {self._path}: {exc}") from exc
+
+    def _connect(self) -> sqlite3.Connection:
+        if not self._path.exists():
+            os.close(os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o600))
+        db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = FULL")
+            (version,) = db.execute("PRAGMA user_version").fetchone()
+            if version > 1:
+                raise StoreFault(f"outbox {self._path}: written by a newer version; install it again, or move it away")
+            if version == 0:
+                db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+            (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
+            if verdict != "ok":
+                raise sqlite3.DatabaseError(verdict)
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    def _move_aside(self) -> Path:
+        number = next((n for n in range(1, CORRUPT_KEPT) if not self._aside(n).exists()), CORRUPT_KEPT)
+        target = self._aside(number)
+        self._path.replace(target)
+        for suffix in ("-wal", "-shm"):
+            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+        return target
+
+    def _aside(self, number: int) -> Path:
+        return self._path.with_name(f"{self._path.name}.corrupt-{number}")
+
+    def _load_state(self) -> None:
+        with self._faults():
+            found = self._db.execute(
+                "SELECT rows, bytes, published, lost, samples_dropped, ran_ms FROM state"
+            ).fetchone()
+        self._rows, self._bytes, self._published, self._lost, self._samples_dropped, self._ran_ms = found
+
+
+def _row(values: Sequence[Any]) -> Row:
+    boot_no, seq, first_seq, kind, size, samples, enters, exits = values
+    return Row(boot_no, seq, first_seq, kind, size, (samples, enters, exits))
