@@ -19,6 +19,8 @@ class Feed:
         self.path = path
         self.counts: Counter[str] = Counter()
         self._listeners: dict[str, asyncio.StreamWriter] = {}
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Condition()
         self._server: asyncio.Server | None = None
 
@@ -58,11 +60,16 @@ class Feed:
         """Close everything."""
         if self._server is not None:
             self._server.close()
-        for writer in list(self._listeners.values()):
+        for writer in list(self._writers):
             writer.close()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         name = ""
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        self._writers.add(writer)
         try:
             name = str(json.loads(await reader.readline())["scanner"])
             await self._set(name, writer)
@@ -75,6 +82,8 @@ class Feed:
             writer.close()
             with contextlib.suppress(ConnectionError):
                 await writer.wait_closed()
+            self._writers.discard(writer)
+            self._tasks.discard(task)
 
     async def _set(self, name: str, writer: asyncio.StreamWriter | None) -> None:
         async with self._changed:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 
+from simulators.feed import Feed
 from wire import trace
 from wire.ibeacon import Beacon, encode_ad, parse_uuid
 
@@ -69,35 +70,14 @@ class Program:
 
 
 class Radio:
-    """Serves frames to every edge that connects; what nobody listens to is lost in the air."""
+    """Puts advertisements on the air; what nobody listens to is lost there."""
 
     def __init__(self, path):
-        self.path, self.listeners, self.server = path, {}, None
-
-    async def start(self):
-        self.server = await asyncio.start_unix_server(self._greet, self.path)
-
-    async def _greet(self, reader, writer):
-        scanner = json.loads(await reader.readline())["scanner"]
-        self.listeners[scanner] = writer
-        with contextlib.suppress(ConnectionError):
-            await reader.read()
-        if self.listeners.get(scanner) is writer:
-            del self.listeners[scanner]
+        self.feed = Feed(path)
 
     def say(self, scanner, beacon, rssi_dbm=-55):
-        frame = trace.Frame(
-            t_ms=0, scanner=scanner, address="00:00:00:00:00:01", rssi_dbm=rssi_dbm,
-            adv=encode_ad(Beacon(parse_uuid(beacon["uuid"]), beacon["major"], beacon["minor"], -59)).hex(),
-        )  # fmt: skip
-        listener = self.listeners.get(scanner)
-        if listener is not None and not listener.is_closing():
-            listener.write(trace.write_line(frame))
-
-    async def stop(self):
-        for writer in list(self.listeners.values()):
-            writer.close()
-        self.server.close()
+        adv = encode_ad(Beacon(parse_uuid(beacon["uuid"]), beacon["major"], beacon["minor"], -59)).hex()
+        self.feed.send(trace.Frame(t_ms=0, scanner=scanner, address="00", rssi_dbm=rssi_dbm, adv=adv))
 
 
 class System:
@@ -112,7 +92,7 @@ class System:
         self.edge_settings = settings.pop("edge", {})
         self.broker = Program(home, "broker", "hub", "broker", "--port", str(self.mqtt_port))
         self.hub = Program(home, "hub", "hub", "serve", "--config", str(self.hub_toml))
-        self.radio = Radio(str(home / "radio.sock"))
+        self.radio = Radio(home / "radio.sock")
         self.edges = {
             name: Program(home, name, "edge", "run", "--config", str(self._write_edge(name))) for name in edges
         }
@@ -146,7 +126,7 @@ class System:
         return done
 
     async def __aenter__(self):
-        await self.radio.start()
+        await self.radio.feed.start()
         self.broker.start()
         await until(lambda: accepts(self.mqtt_port), "the broker listens")
         first = json.loads(self.cli("hub", "init", "--config", str(self.hub_toml), "--json").stdout)
@@ -156,7 +136,8 @@ class System:
         await self.furnish()
         for edge in self.edges.values():
             edge.start()
-        await until(lambda: set(self.radio.listeners) == set(self.edges), "the edges listen")
+        async with asyncio.timeout(AWAIT_S):
+            await self.radio.feed.wait_for(set(self.edges))
         return self
 
     async def __aexit__(self, *_):
@@ -166,7 +147,7 @@ class System:
         for program in (*self.edges.values(), self.hub, self.broker):
             if program.process is not None and program.process.poll() is None:
                 program.kill()
-        await self.radio.stop()
+        await self.radio.feed.stop()
         await self.http.aclose()
 
     async def hub_ready(self):

@@ -114,7 +114,7 @@ async def test_kill_9_in_the_middle_of_traffic(tmp_path, victim):
                 if victim == "hub":
                     await system.hub_ready()
                 if victim == "door":
-                    await until(lambda: "door" in system.radio.listeners, "the edge listens again")
+                    await system.radio.feed.wait_for({"door"})
                 await grants(system, people)
             await present(system, people)
             for number in range(people):
