@@ -250,7 +250,7 @@ class Agent:
             oldest_seq=span.oldest_seq,
             sent_mono_ms=None if send.earlier else now_ms,
             sent_at_ms=max(0, self._clocks.wall_ms()),
-            clock=span.clock if send.earlier else self._clocks.stamp(),
+            clock=span.clock,
             events=events,
         )
         if not self._publisher.send("presence", write(message)):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from edge.core.clock import keep
 from edge.core.outbox import DROP_SHARE, EVERYTHING, SAMPLES, Drop, Row, as_lost, counts_of, plan, plan_all
 from wire.errors import StoreFault
 from wire.messages import ClockStamp
@@ -106,7 +107,10 @@ class Spool:
         """Number and keep events of the current boot; durable when it returns. Drops what no longer fits."""
         self._ran_ms = max(self._ran_ms, self._base_ms + mono_ms)
         with self._change():
-            (last_seq,) = self._db.execute("SELECT last_seq FROM boot WHERE no = ?", (self._boot_no,)).fetchone()
+            last_seq, old = self._db.execute(
+                "SELECT last_seq, clock FROM boot WHERE no = ?", (self._boot_no,)
+            ).fetchone()
+            clock = keep(ClockStamp.model_validate_json(old), clock)
             seqs = []
             for event in events:
                 last_seq += 1

@@ -38,17 +38,21 @@ class Instant(NamedTuple):
     source: str
 
 
-def learn_offset(row: EdgeBoot, claim: ClockStamp, sent_mono_ms: int | None, received_at_ms: int) -> EdgeBoot:
+def learn_offset(
+    row: EdgeBoot, claim: ClockStamp, sent_mono_ms: int | None, latest_mono_ms: int, received_at_ms: int
+) -> EdgeBoot:
     """`row` with what this message teaches about the offset of its boot.
 
-    `sent_mono_ms` is None when the message carries events of an earlier boot: then there is no bound to learn.
+    `latest_mono_ms` is the latest stamp of its events. `sent_mono_ms` is None when they are of an earlier boot: then
+    there is no bound to learn, only that nothing in it can have happened after it was received.
     """
     bound_ms = row.offset_bound_ms
+    present_ms = received_at_ms - latest_mono_ms
     if sent_mono_ms is not None:
         fresh_ms = received_at_ms - sent_mono_ms
         bound_ms = fresh_ms if bound_ms is None else min(bound_ms, fresh_ms)
     offset_ms, error_ms, source = row.offset_ms, row.offset_error_ms, row.offset_source
-    if claim.synced and _plausible(claim, bound_ms):
+    if claim.synced and claim.offset_ms <= present_ms + claim.error_ms and _plausible(claim, bound_ms):
         if source != "synced" or offset_ms is None:
             offset_ms, error_ms, source = claim.offset_ms, claim.error_ms, "synced"
         elif abs(claim.offset_ms - offset_ms) <= SLEW_MS or claim.offset_ms > offset_ms:

@@ -92,7 +92,8 @@ def _take(tx: Tx, batches: Sequence[Batch], rules: Rules, at_ms: int, done: Comm
         row = boots.get(key)
         one = fresh.setdefault(key, _Fresh(row or new_boot(tenant, *key, at_ms), edge.store, edge.zone))
         taken = watermark.take(one.row.upto, row is not None, batch.read)
-        learnt = clock.learn_offset(one.row, message.clock, message.sent_mono_ms, batch.received_at_ms)
+        latest_mono_ms = max((event.observed_mono_ms for event in taken.events), default=0)
+        learnt = clock.learn_offset(one.row, message.clock, message.sent_mono_ms, latest_mono_ms, batch.received_at_ms)
         one.row = replace(
             learnt,
             upto=taken.upto,

@@ -21,7 +21,7 @@ def row():
 
 
 def learn(state, claim, mono_ms, delay_ms=5):
-    return clock.learn_offset(state, claim, mono_ms, BOOTED_AT_MS + mono_ms + delay_ms)
+    return clock.learn_offset(state, claim, mono_ms, mono_ms, BOOTED_AT_MS + mono_ms + delay_ms)
 
 
 def test_a_synced_edge_is_believed():
@@ -64,12 +64,12 @@ def test_a_clock_found_later_replaces_receipt():
 
 
 def test_events_of_an_earlier_boot_use_the_clock_of_that_boot():
-    state = clock.learn_offset(row(), stamp(), None, BOOTED_AT_MS + DAY_MS)
+    state = clock.learn_offset(row(), stamp(), None, 1_000, BOOTED_AT_MS + DAY_MS)
     assert clock.instant(state, 60_000, BOOTED_AT_MS + DAY_MS).at_ms == BOOTED_AT_MS + 60_000
 
 
 def test_nobody_knows_the_clock_of_a_lost_boot():
-    state = clock.learn_offset(row(), stamp(0, synced=False), None, BOOTED_AT_MS + DAY_MS)
+    state = clock.learn_offset(row(), stamp(0, synced=False), None, 1_000, BOOTED_AT_MS + DAY_MS)
     at = clock.instant(state, 60_000, BOOTED_AT_MS + DAY_MS)
     assert (at.at_ms, at.source) == (BOOTED_AT_MS + DAY_MS, "unknown")
 
@@ -82,5 +82,11 @@ def test_no_event_is_ever_dated_after_its_receipt(messages):
     for step_ms, delay_ms, synced, days in messages:
         mono_ms += step_ms
         received_at_ms = BOOTED_AT_MS + mono_ms + delay_ms
-        state = clock.learn_offset(state, stamp(BOOTED_AT_MS + days * DAY_MS, synced), mono_ms, received_at_ms)
+        state = clock.learn_offset(state, stamp(BOOTED_AT_MS + days * DAY_MS, synced), mono_ms, mono_ms, received_at_ms)
         assert clock.instant(state, mono_ms, received_at_ms).at_ms <= received_at_ms
+
+
+def test_an_earlier_boot_that_claims_the_future_is_not_believed():
+    state = clock.learn_offset(row(), stamp(BOOTED_AT_MS + 14 * DAY_MS), None, 1_000, BOOTED_AT_MS + DAY_MS)
+    assert state.offset_ms is None
+    assert clock.instant(state, 500, BOOTED_AT_MS + DAY_MS).source == "unknown"
