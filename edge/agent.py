@@ -19,6 +19,7 @@ from edge.adapters.scanner import Heard, Scanner
 from edge.adapters.spool import Boot, Spool
 from edge.config import EdgeConfig
 from edge.core.health import RadioHealth, Verdict
+from edge.core.outbox import sample_interval_ms
 from edge.core.presence import Fact, PresenceEngine
 from edge.core.sender import BootSpan, Send, Sender
 from wire.errors import BadConfig, BadMessage, LocalFault
@@ -216,6 +217,8 @@ class Agent:
         events = [_as_event(fact) for fact in facts]
         stamp, now_ms = self._clocks.stamp(), self._clocks.boot_ms()
         await self._on_disk(lambda: self._spool.append(events, stamp, now_ms))
+        base_ms = self.config.gates.sample_interval_ms
+        self._engine.fit_samples(sample_interval_ms(base_ms, self._spool.fill))
         await self._refresh()
 
     async def _refresh(self) -> None:

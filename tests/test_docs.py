@@ -16,8 +16,8 @@ from pydantic_core import PydanticUndefined
 from edge.config import EdgeConfig
 from hub.api.problems import STATUS
 from hub.config import HubConfig
-from hub.core.model import Purpose
 from hub.core.offers import read_body
+from hub.core.states import Purpose
 from hub.stores.schema import DAY_MS, HOUR_MS, TABLES, YEAR_MS
 from wire import curve, ibeacon, rotating_id, topics
 from wire.messages import BeaconKey

@@ -184,6 +184,11 @@ class Spool:
         age_ms = max(0, self._base_ms + mono_ms - oldest[0]) if oldest else 0
         return Totals(self._rows, self._bytes, age_ms, self._published, self._lost, self._samples_dropped)
 
+    @property
+    def fill(self) -> float:
+        """Share of the byte limit that is taken."""
+        return self._bytes / self._limits.max_bytes
+
     def close(self) -> None:
         """Release the file; idempotent."""
         self._db.close()

@@ -19,6 +19,18 @@ _COUNT_OF = {"sample": "samples", "enter": "enters", "exit": "exits", "unknown":
 """Where each kind is counted in a `lost`; `unknown` ends a certainty, as an exit does."""
 
 
+SPARING = ((0.25, 1), (0.50, 2), (0.75, 5))
+"""Fill of the outbox up to which samples come this many times more rarely; beyond the last, SPAREST times."""
+
+SPAREST = 10
+"""At 1 s this is 10 s: still several samples per stay in a zone."""
+
+
+def sample_interval_ms(base_ms: int, fill: float) -> int:
+    """The sample interval under back-pressure, ms; `fill` is the share of the outbox that is taken, 0…1 and beyond."""
+    return base_ms * next((factor for limit, factor in SPARING if fill <= limit), SPAREST)
+
+
 class Row(NamedTuple):
     """One row of the outbox. `counts`: samples, enters, exits it stands for."""
 

@@ -105,7 +105,7 @@ class PresenceEngine:
         self._heap: list[tuple[int, bytes]] = []
         self._now_ms = 0
         self._frozen = False
-        self._interval_ms = gates.sample_interval_ms
+        self._fit_ms, self._interval_ms = 0, gates.sample_interval_ms
 
     @property
     def tracks(self) -> int:
@@ -115,13 +115,13 @@ class PresenceEngine:
     def regate(self, gates: Gates) -> None:
         """New settings; whoever is followed stays so, each deadline is worked out anew."""
         self.gates = gates
-        self._interval_ms = gates.sample_interval_ms
+        self._interval_ms = max(self._fit_ms, gates.sample_interval_ms)
         for key, track in self._tracks.items():
             self._plan(key, track)
 
     def fit_samples(self, interval_ms: int) -> None:
         """Samples at most this often, ms; never more often than the settings say."""
-        self._interval_ms = max(interval_ms, self.gates.sample_interval_ms)
+        self._fit_ms, self._interval_ms = interval_ms, max(interval_ms, self.gates.sample_interval_ms)
 
     def hear(self, key: bytes, rssi_dbm: float, at_ms: int) -> list[Fact]:
         """One advertisement."""
@@ -135,7 +135,8 @@ class PresenceEngine:
             facts += self._make_room(at_ms)
             track = self._tracks[key] = _Track(at_ms, at_ms, rssi_dbm, at_ms)
         else:
-            track.gaps.append(at_ms - track.last_ms)
+            if not self._frozen and track.quiet_ms == track.last_ms:  # an outage is not the beacon's rhythm
+                track.gaps.append(at_ms - track.last_ms)
             self._tracks.move_to_end(key)
         if not track.present:
             self._absent[key] = None
@@ -233,8 +234,7 @@ class PresenceEngine:
                 _forget_sums(track)
         if not self._frozen:
             silent = now_ms >= track.quiet_ms + self._silence_ms(track)
-            weak = track.weak_since_ms is not None and now_ms >= track.weak_since_ms + WEAK_MS
-            if track.present and (silent or weak):
+            if track.present and (silent or _weak_for_long(track)):
                 track.present, track.weak_since_ms = False, None
                 track.window.clear()  # what was heard before does not count towards the next entry
                 self.present -= 1
@@ -253,8 +253,8 @@ class PresenceEngine:
             due.append(track.first_ms + self._interval_ms)
         if not self._frozen:
             due.append(track.quiet_ms + self._silence_ms(track))
-            if track.weak_since_ms is not None:
-                due.append(track.weak_since_ms + WEAK_MS)
+            if _weak_for_long(track):
+                due.append(track.last_ms)
         if not due:
             track.due_ms = -1
             return
@@ -281,17 +281,17 @@ class PresenceEngine:
         return fact
 
     def _make_room(self, now_ms: int) -> list[Fact]:
-        """Let the least recently heard go that is not present; if all are, one of them, said `unknown`."""
-        if len(self._tracks) < self.gates.max_tracks:
-            return []
-        self.evicted += 1
-        if not self._absent:
-            key, track = self._tracks.popitem(last=False)
-            self.present -= 1
-            return [self._tell("unknown", key, track, now_ms)]
-        key, _ = self._absent.popitem(last=False)
-        del self._tracks[key]
-        return []
+        """Let the least recently heard go that is not present; if all are, such a one, said `unknown`."""
+        facts = []
+        while len(self._tracks) >= self.gates.max_tracks:  # more than once after new settings
+            self.evicted += 1
+            if self._absent:
+                del self._tracks[self._absent.popitem(last=False)[0]]
+            else:
+                key, track = self._tracks.popitem(last=False)
+                self.present -= 1
+                facts.append(self._tell("unknown", key, track, now_ms))
+        return facts
 
     def _tick(self, at_ms: int) -> int:
         self._now_ms = max(self._now_ms, at_ms)
@@ -301,6 +301,11 @@ class PresenceEngine:
 def _level(window: Sequence[tuple[int, float]], now_ms: int) -> float:
     recent = [rssi for heard_ms, rssi in window if heard_ms > now_ms - WINDOW_MS]
     return fenced_mean(recent)
+
+
+def _weak_for_long(track: _Track) -> bool:
+    """Only what is heard can be weak: a spell ends with its last advertisement, then silence decides."""
+    return track.weak_since_ms is not None and track.last_ms >= track.weak_since_ms + WEAK_MS
 
 
 def _forget_sums(track: _Track) -> None:

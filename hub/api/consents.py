@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from hub.api.deps import Ctx, Idempotency, Phone, first_time, once, read, write
-from hub.core.model import Purpose
+from hub.core.states import Purpose
 from hub.ports import Tx
 from hub.usecases.consent import ConsentChange, consents_of, record_consents
 

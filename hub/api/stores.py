@@ -11,7 +11,8 @@ from hub.api.deps import AppContext as Hub
 from hub.api.deps import Ctx, Idempotency, Paged, Staff, after_key, first_time, listing, once, read, shown, write
 from hub.api.problems import refused
 from hub.core.grants import Denied
-from hub.core.model import ApiKey, Edge, Shop, Zone, ZoneKind
+from hub.core.model import ApiKey, Edge, Shop, Zone
+from hub.core.states import ZoneKind
 from hub.ports import Tx
 from hub.usecases.catalogue import EdgeSaid, ShopSaid, put_edge, put_shop, put_zone
 from wire.messages import Level

@@ -6,7 +6,8 @@ from fastapi import APIRouter, Query
 
 from hub.api.deps import Ctx, Paged, Staff, after_key, listing, read, shown
 from hub.api.problems import Problem
-from hub.core.model import Decision, Device, Profile, Visit, VisitState
+from hub.core.model import Decision, Device, Profile, Visit
+from hub.core.states import VisitState
 from hub.ports import Tx
 from hub.usecases.consent import consents_of
 from hub.usecases.reports import report

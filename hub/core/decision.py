@@ -12,8 +12,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from hub.core.model import Device, Grant, GrantState, Offer, Purpose, Shop
+from hub.core.model import Device, Grant, Offer, Shop
 from hub.core.offers import OfferBody, open_at
+from hub.core.states import GrantState, Purpose
 
 POLICY = "priority-1"
 """Name of the policy in the decision log: highest priority, ties by a stable hash of person and offer."""

@@ -6,8 +6,9 @@ import hmac
 from dataclasses import replace
 from typing import NamedTuple
 
-from hub.core.model import OPEN_GRANT, Grant, GrantState, Offer
+from hub.core.model import Grant, Offer
 from hub.core.offers import OfferBody
+from hub.core.states import OPEN_GRANT, GrantState
 from wire.curve import end_ms, fix_walk, read_curve, value_bp
 
 MAX_LOCK_ERROR_MS = 5_000

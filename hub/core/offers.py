@@ -6,7 +6,8 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from hub.core.model import Offer, ZoneKind
+from hub.core.model import Offer
+from hub.core.states import ZoneKind
 from wire.curve import Curve
 from wire.errors import BadRequest
 from wire.messages import Level, UnixMs

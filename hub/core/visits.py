@@ -12,7 +12,8 @@ visit. A dead edge means `unknown`, not `gone`.
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from hub.core.model import Visit, VisitState, ZoneStay
+from hub.core.model import Visit, ZoneStay
+from hub.core.states import VisitState
 from hub.core.zones import Heard, Place, locate, smooth
 
 GRACE_S = 120

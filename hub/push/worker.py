@@ -12,7 +12,8 @@ from typing import TypeVar
 import structlog
 
 from hub.core.delivery import Policy, for_timeout, ttl_s, worth_sending
-from hub.core.model import Push, PushState
+from hub.core.model import Push
+from hub.core.states import PushState
 from hub.ports import Busy, Channel, Clock, Fate, Notify, Receipt, Tx, Writer
 from hub.usecases import deliver
 

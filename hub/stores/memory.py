@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from hub.core.model import WAITING_PUSH, Push, PushState, Visit
+from hub.core.model import Push, Visit
+from hub.core.states import WAITING_PUSH, PushState
 from hub.ports import Conflict, Key, R, Tx
 from hub.stores.erasure import erase, expire
 from hub.stores.rows import decoder, encoder, key_of, matches

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from hub.core.model import WAITING_PUSH, Push, PushState, Visit
+from hub.core.model import Push, Visit
+from hub.core.states import WAITING_PUSH, PushState
 from hub.ports import Key, R
 from hub.stores.erasure import erase, expire
 from hub.stores.rows import column, decoder, encoder, key_of, plain

@@ -8,21 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hub.core import decision, grants, visits
-from hub.core.model import (
-    Consent,
-    Decision,
-    Device,
-    Edge,
-    Grant,
-    Offer,
-    Profile,
-    Push,
-    PushState,
-    Shop,
-    Zone,
-    ZoneKind,
-)
+from hub.core.model import Consent, Decision, Device, Edge, Grant, Offer, Profile, Push, Shop, Zone
 from hub.core.offers import OfferBody, content_for, current
+from hub.core.states import PushState, ZoneKind
 from hub.core.visits import Draft, Observation, Step
 from hub.ports import NewId, Tx
 from wire import messages

@@ -10,18 +10,8 @@ from itertools import pairwise
 from typing import Any, NamedTuple, TypeVar
 
 from hub.core import decision, grants, watermark
-from hub.core.model import (
-    ConsentEvent,
-    Decision,
-    EdgeBoot,
-    Grant,
-    GrantState,
-    Purpose,
-    Push,
-    PushState,
-    Redemption,
-    Visit,
-)
+from hub.core.model import ConsentEvent, Decision, EdgeBoot, Grant, Push, Redemption, Visit
+from hub.core.states import GrantState, Purpose, PushState
 from hub.ports import Tx
 
 R = TypeVar("R")

@@ -8,18 +8,8 @@ from typing import Any, NamedTuple
 
 from hub.core import visits
 from hub.core.decision import NEEDED
-from hub.core.model import (
-    OPEN_VISIT,
-    WAITING_PUSH,
-    Consent,
-    ConsentEvent,
-    Grant,
-    GrantState,
-    Purpose,
-    Push,
-    PushState,
-    Visit,
-)
+from hub.core.model import Consent, ConsentEvent, Grant, Push, Visit
+from hub.core.states import OPEN_VISIT, WAITING_PUSH, GrantState, Purpose, PushState
 from hub.ports import NewId, Tx
 from hub.usecases.arrivals import MANY
 

@@ -1,7 +1,8 @@
 """What the hub does because time passed: visits end, grants expire, old rows go. Driven by the writer alone."""
 
 from hub.core import visits
-from hub.core.model import OPEN_GRANT, Edge, Grant, GrantState, Quarantine, Visit, VisitState
+from hub.core.model import Edge, Grant, Quarantine, Visit
+from hub.core.states import OPEN_GRANT, GrantState, VisitState
 from hub.ports import Tx
 from hub.usecases.arrivals import MANY, Effects, Rules
 

@@ -7,17 +7,8 @@ or let it expire: all of it is checked again in the transaction that hands the p
 from collections.abc import Sequence
 
 from hub.core.delivery import DEFAULT, Policy, retry_at_ms, worth_sending
-from hub.core.model import (
-    OPEN_GRANT,
-    WAITING_PUSH,
-    Consent,
-    Device,
-    Grant,
-    GrantState,
-    Purpose,
-    Push,
-    PushState,
-)
+from hub.core.model import Consent, Device, Grant, Push
+from hub.core.states import OPEN_GRANT, WAITING_PUSH, GrantState, Purpose, PushState
 from hub.ports import Fate, Receipt, Tx
 
 

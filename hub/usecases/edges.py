@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from hub.core import visits
-from hub.core.model import OPEN_VISIT, Edge, Visit
+from hub.core.model import Edge, Visit
+from hub.core.states import OPEN_VISIT
 from hub.ports import Tx
 from hub.usecases.arrivals import MANY, Effects, Rules
 from wire.messages import Status

@@ -4,8 +4,9 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from hub.core import grants
-from hub.core.model import OPEN_GRANT, RECORDS, Grant, Offer, Profile, Visit, ZoneStay
+from hub.core.model import RECORDS, Grant, Offer, Profile, Visit, ZoneStay
 from hub.core.offers import content_for, read_body
+from hub.core.states import OPEN_GRANT
 from hub.ports import Tx
 from hub.usecases.arrivals import MANY
 

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 from hub.core import clock, watermark
 from hub.core.identity import BEACON, beacon_value, identity_hash
-from hub.core.model import Edge, EdgeBoot, Identity, Loss, Purpose, Quarantine
+from hub.core.model import Edge, EdgeBoot, Identity, Loss, Quarantine
+from hub.core.states import Purpose
 from hub.core.visits import Observation
 from hub.ports import NewId, Tx
 from hub.usecases.arrivals import Effects, Rules, arrive, purposes_in_force

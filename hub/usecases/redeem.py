@@ -3,7 +3,8 @@
 from typing import NamedTuple
 
 from hub.core.grants import Denied, Terms, terms
-from hub.core.model import OPEN_GRANT, Grant, GrantState, Redemption
+from hub.core.model import Grant, Redemption
+from hub.core.states import OPEN_GRANT, GrantState
 from hub.ports import NewId, Tx
 
 

@@ -3,20 +3,8 @@
 from collections import Counter, defaultdict
 from typing import Any
 
-from hub.core.model import (
-    OPEN_VISIT,
-    Decision,
-    Edge,
-    EdgeBoot,
-    Grant,
-    GrantState,
-    Push,
-    PushState,
-    Quarantine,
-    Redemption,
-    Visit,
-    VisitState,
-)
+from hub.core.model import Decision, Edge, EdgeBoot, Grant, Push, Quarantine, Redemption, Visit
+from hub.core.states import OPEN_VISIT, GrantState, PushState, VisitState
 from hub.ports import Tx
 from hub.usecases.arrivals import MANY
 

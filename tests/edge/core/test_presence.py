@@ -191,6 +191,45 @@ def test_back_pressure_makes_samples_rarer_never_more_frequent(engine):
     assert kinds(facts).count("sample") <= 10
 
 
+def test_one_weak_advert_before_silence_is_no_weak_spell(engine):
+    hear(engine, 0, 4000, 8000, *range(28_000, 229_000, 25_000))
+    assert "exit" not in kinds(hear(engine, 253_000, rssi=-95) + until(engine, 352_000))
+    (gone,) = until(engine, 353_000)  # four times its rhythm of 25 s
+    assert (gone.kind, gone.observed_mono_ms) == ("exit", 253_000)
+
+
+@pytest.mark.parametrize("heard_before_thaw", [True, False])
+def test_an_outage_of_the_radio_is_not_learned_as_a_rhythm(engine, heard_before_thaw):
+    hear(engine, 0, 1000, 2000, 3000)
+    engine.freeze(20_000)
+    if heard_before_thaw:
+        hear(engine, 300_000)
+    engine.thaw(300_000)
+    hear(engine, 300_500, 301_000)
+    assert "exit" not in kinds(until(engine, 330_999))
+    assert kinds(until(engine, 331_000)) == ["exit"]
+
+
+def test_a_smaller_bound_holds_from_the_next_newcomer_on():
+    engine = PresenceEngine(Gates(max_tracks=10))
+    for n in range(4):
+        hear(engine, n, n, n, key=bytes([n]) * 20, rssi=-50)
+    for n in range(4, 10):
+        engine.hear(bytes([n]) * 20, -90, n)
+    engine.regate(Gates(max_tracks=3))
+    facts = engine.hear(b"z" * 20, -90, 100)
+    assert [(fact.kind, fact.key[0]) for fact in facts] == [("unknown", 0), ("unknown", 1)]
+    assert (engine.tracks, engine.present, engine.evicted) == (3, 2, 8)
+
+
+def test_new_settings_do_not_lift_the_back_pressure(engine):
+    engine.fit_samples(5000)
+    engine.regate(Gates(sample_interval_ms=500))
+    assert kinds(hear(engine, *range(0, 20_000, 250))).count("sample") <= 4
+    engine.fit_samples(0)
+    assert kinds(hear(engine, *range(20_000, 30_000, 250))).count("sample") >= 13
+
+
 class Any(RuleBasedStateMachine):
     """Facts make sense whatever is heard and however time passes."""
 

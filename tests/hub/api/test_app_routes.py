@@ -2,7 +2,8 @@
 
 import asyncio
 
-from hub.core.model import Consent, Grant, GrantState, Identity, Push, PushState, Visit, VisitState
+from hub.core.model import Consent, Grant, Identity, Push, Visit
+from hub.core.states import GrantState, PushState, VisitState
 from tests.hub.api.conftest import PREFIX
 from tests.hub.build import TENANT
 from tests.store_contract import grant, push, visit

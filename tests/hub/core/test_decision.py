@@ -7,8 +7,9 @@ import pytest
 from hub.core import decision
 from hub.core.decision import Moment, Person
 from hub.core.grants import Place, issue
-from hub.core.model import Device, GrantState
+from hub.core.model import Device
 from hub.core.offers import current, read_body
+from hub.core.states import GrantState
 from tests.hub.build import EVERY_PURPOSE, NOON_MS, offer, shop
 
 PHONE = Device("default", "d1", "p1", "mqtt", "", True, 0, None)

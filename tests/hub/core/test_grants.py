@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from hub.core import grants
 from hub.core.grants import Denied, Place, Terms
-from hub.core.model import GrantState
 from hub.core.offers import read_body
+from hub.core.states import GrantState
 from tests.hub.build import NOON_MS, offer
 
 HOLD_MS = 1_200_000

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from hub.core import visits
-from hub.core.model import VisitState
+from hub.core.states import VisitState
 from hub.core.visits import GRACE_S, SILENCE_MS, UNKNOWN_MS, Observation
 
 GRACE_MS = GRACE_S * 1000

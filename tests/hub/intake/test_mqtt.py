@@ -1,6 +1,7 @@
 """The MQTT link against a real broker: nothing acknowledged early, nothing lost, nothing old taken for new."""
 
 import asyncio
+import contextlib
 import queue
 import socket
 import threading
@@ -95,10 +96,8 @@ class Cable:
 
 
 def _shut(sock: socket.socket) -> None:
-    try:
+    with contextlib.suppress(OSError):
         sock.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass
 
 
 class Far:

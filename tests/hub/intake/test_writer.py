@@ -5,7 +5,8 @@ from concurrent.futures import wait
 
 import pytest
 
-from hub.core.model import EdgeBoot, Grant, Profile, Quarantine, Shop, Visit, VisitState
+from hub.core.model import EdgeBoot, Grant, Profile, Quarantine, Shop, Visit
+from hub.core.states import VisitState
 from hub.intake.inbound import Inbound
 from hub.intake.writer import GroupWriter
 from hub.ports import Conflict

@@ -18,7 +18,7 @@ from wire.errors import StoreFault
 
 COMMITTER = """
 import sys
-from hub.core.model import Shop
+from hub.core.model import (Shop)
 from hub.stores import open_store
 store = open_store(sys.argv[1])
 store.migrate()

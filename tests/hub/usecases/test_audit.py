@@ -5,18 +5,8 @@ from dataclasses import replace
 import pytest
 
 from hub.core.grants import code_hash, grant_code
-from hub.core.model import (
-    Consent,
-    ConsentEvent,
-    Decision,
-    EdgeBoot,
-    Grant,
-    GrantState,
-    Push,
-    PushState,
-    Redemption,
-    Visit,
-)
+from hub.core.model import Consent, ConsentEvent, Decision, EdgeBoot, Grant, Push, Redemption, Visit
+from hub.core.states import GrantState, PushState
 from hub.usecases import presence
 from hub.usecases.arrivals import MANY
 from hub.usecases.audit import INVARIANTS, Witness, audit

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from hub.core.delivery import DEFAULT
 from hub.core.grants import Place, code_hash, issue
-from hub.core.model import Consent, Device, Grant, GrantState, Push, PushState
+from hub.core.model import Consent, Device, Grant, Push
 from hub.core.offers import OfferBody
+from hub.core.states import GrantState, PushState
 from hub.ports import Fate, Receipt
 from hub.stores import open_store
 from hub.usecases.deliver import next_due_ms, settle, take_due

@@ -5,18 +5,8 @@ from dataclasses import replace
 import pytest
 
 from hub.core import watermark
-from hub.core.model import (
-    Decision,
-    EdgeBoot,
-    Grant,
-    GrantState,
-    Loss,
-    Push,
-    Quarantine,
-    Visit,
-    VisitState,
-    ZoneStay,
-)
+from hub.core.model import Decision, EdgeBoot, Grant, Loss, Push, Quarantine, Visit, ZoneStay
+from hub.core.states import GrantState, VisitState
 from hub.usecases import deadlines, presence
 from hub.usecases.arrivals import MANY
 from hub.usecases.edges import record_status

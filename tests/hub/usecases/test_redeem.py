@@ -5,8 +5,9 @@ import threading
 import pytest
 
 from hub.core.grants import Denied, Place, code_hash, issue
-from hub.core.model import Grant, GrantState, Redemption
+from hub.core.model import Grant, Redemption
 from hub.core.offers import read_body
+from hub.core.states import GrantState
 from hub.usecases.redeem import RedeemRequest, redeem
 from tests.hub.build import NOON_MS, TENANT, Ids, offer
 
