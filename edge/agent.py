@@ -230,6 +230,8 @@ class Agent:
         while True:
             spans = [BootSpan(one.boot, one.oldest_seq, one.last_seq) for one in self._spans]
             send = self._sender.next(spans, self._clocks.boot_ms())
+            if self._sender.knock():
+                self._publisher.knock()
             refused = self._sender.refused()
             if refused is not None:
                 log.error("the hub cannot read an event: it is replaced by a loss", extra={"fields": {}})

@@ -95,7 +95,7 @@ class Demo:
 
     async def run(self, duration_s: float | None) -> tuple[dict[str, Any], list[str]]:
         """Start, play, stop in order, audit; the report and why it failed."""
-        length_s = duration_s or self.scene.duration_s
+        length_s = min(duration_s or self.scene.duration_s, self.scene.longest_s)
         self.board.duration_s = length_s
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._give_up)

@@ -55,6 +55,7 @@ class RecordedScene:
         """
         self._path = path
         header, doors, self.duration_s = _survey(path)
+        self.longest_s = self.duration_s
         self._edge_of = _slugs([scanner.id for scanner in header.scanners])
         zone_of = _slugs(header.zones)
         self._tags = {tag: f"tag-{number}" for number, tag in enumerate(header.beacons, 1)}

@@ -147,6 +147,7 @@ class Scene(Protocol):
 
     place: Place
     duration_s: float
+    longest_s: float  # beyond it nothing would happen
 
     async def play(self, stage: Stage, duration_s: float) -> None:
         """Let it happen, in real time."""
@@ -158,6 +159,7 @@ class ShopScene:
     def __init__(self, plan: FloorPlan, seed: int) -> None:
         self.plan, self.people = plan, populate(plan, seed)
         self.duration_s = plan.duration_s
+        self.longest_s = math.inf
         self._air = Air(plan, random.Random(seed + 1))
         self.place = Place(
             name=plan.name,

@@ -87,6 +87,12 @@ class Publisher:
             return False
         return client.publish(self._topic[leaf], payload, qos).rc == MQTTErrorCode.MQTT_ERR_SUCCESS
 
+    def knock(self) -> None:
+        """Say the birth again: the hub answers it with an ack, if it is there."""
+        client = self._client
+        if client is not None and self._accepted:
+            client.publish(self._topic["status"], self._birth, 1, retain=True)
+
     def stop(self, timeout_s: float = 3.0) -> None:
         """Say goodbye (status offline), flush, disconnect; at most about `timeout_s`."""
         self._stopping.set()

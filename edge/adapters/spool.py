@@ -247,7 +247,8 @@ class Spool:
         return [_row(one) for one in found]
 
     def _apply(self, drop: Drop, reason: str) -> None:
-        """Replace a range by one loss. What was lost before is counted once."""
+        """Replace a range, and the losses that touch it, by one loss. What was lost before is counted once."""
+        drop = self._widened(drop)
         rows = self._db.execute(
             "SELECT count(*), sum(size), max(ran_ms), sum(kind = 'sample'), "
             "sum(CASE WHEN kind = 'lost' THEN seq - first_seq + 1 ELSE 0 END) "
@@ -263,6 +264,30 @@ class Spool:
         self._lost += drop.seq - drop.first_seq + 1 - lost_before
         self._samples_dropped += samples
         self._insert(drop.boot_no, as_lost(drop, reason), ran_ms)
+
+    def _widened(self, drop: Drop) -> Drop:
+        """With the losses right before and behind, which whoever planned the drop need not have looked at."""
+        before = self._db.execute(
+            "SELECT first_seq, seq, samples, enters, exits FROM event WHERE boot_no = ? AND seq = ? AND kind = 'lost'",
+            (drop.boot_no, drop.first_seq - 1),
+        ).fetchone()
+        behind = self._db.execute(
+            "SELECT first_seq, seq, samples, enters, exits, kind FROM event "
+            "WHERE boot_no = ? AND seq > ? ORDER BY seq LIMIT 1",
+            (drop.boot_no, drop.seq),
+        ).fetchone()
+        near = [one for one in (before, behind) if one is not None and (one is before or one[5] == "lost")]
+        samples, enters, exits = drop.counts
+        return Drop(
+            drop.boot_no,
+            min([drop.first_seq, *(one[0] for one in near)]),
+            max([drop.seq, *(one[1] for one in near)]),
+            (
+                samples + sum(one[2] for one in near),
+                enters + sum(one[3] for one in near),
+                exits + sum(one[4] for one in near),
+            ),
+        )
 
     def _insert(self, boot_no: int, event: dict[str, Any], ran_ms: int) -> None:
         body = json.dumps(event, separators=(",", ":"))

@@ -85,9 +85,9 @@ def plan(rows: Sequence[Row], need_bytes: int, kinds: frozenset[str]) -> list[Dr
 
 
 def plan_all(rows: Iterable[Row]) -> list[Drop]:
-    """Drop all of these, whatever they are (too old)."""
+    """Drop all of these, whatever they are (too old). A loss with nothing to drop beside it keeps its reason."""
     found = list(rows)
-    return _runs(found, set(range(len(found))))
+    return _runs(found, {place for place, row in enumerate(found) if row.kind != "lost"})
 
 
 def _choose(rows: Sequence[Row], need_bytes: int, kinds: frozenset[str]) -> set[int]:

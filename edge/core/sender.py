@@ -1,8 +1,9 @@
 """What to send the hub next, and when again: go-back-N over the outbox. Pure: says what to do, does nothing.
 
 Nothing counts as delivered before the hub's own `ack`. Unanswered for 5 s: go back to the last ack and send again, once
-at once, then with full jitter. Without progress after three times, one event at a time; and an event that a hub which
-does answer will not take three times over is refused: the caller replaces it by a loss.
+at once, then with full jitter. Without progress after three times, one event at a time. An event that went unanswered
+three times by itself is suspect: the hub is asked for a sign of life (it answers every birth), and if it gives one and
+still does not take the event, the event is refused: the caller replaces it by a loss. A silent hub refuses nothing.
 """
 
 from collections.abc import Callable, Sequence
@@ -61,18 +62,22 @@ class Sender:
         self._boot = ""
         self._acked: dict[str, int] = {}
         self._last_seq: dict[str, int] = {}  # of the boots held now
+        self._oldest_seq = 0  # oldest sequence of the boot that is still held
         self._sent = 0  # last sequence of the boot that was sent
         self._waiting = 0  # messages sent since the last progress
         self._since_ms = 0  # when the oldest of them left, or progress was made
         self._fruitless = 0  # rewinds without progress
         self._hold_until_ms = 0
-        self._answered = False  # whether the hub said anything since we connected
+        self._knock = False  # whether the caller should ask for a sign of life
+        self._knocked = False  # whether it was asked, since the last progress
+        self._alive = False  # whether anything came after that
         self._single_tries = 0
         self._refused: tuple[str, int] | None = None
 
     def connected(self, now_ms: int) -> None:
         """A connection stands: everything unanswered goes out again."""
-        self._connected, self._answered = True, False
+        self._connected = True
+        self._forget_suspicion()
         self._go_back(now_ms)
         self._hold_until_ms = now_ms
 
@@ -93,7 +98,9 @@ class Sender:
             return None
         if span.boot != self._boot:
             self._boot, self._sent, self._waiting = span.boot, self._acked.get(span.boot, 0), 0
-            self._fruitless = self._single_tries = 0
+            self._fruitless = 0
+            self._forget_suspicion()
+        self._oldest_seq = span.oldest_seq
         if self._waiting and now_ms >= self._since_ms + UNANSWERED_MS and not self._give_up_waiting(span, now_ms):
             return None
         if now_ms < self._hold_until_ms or self._waiting >= (1 if self._singly else WINDOW):
@@ -111,19 +118,21 @@ class Sender:
             self._since_ms = now_ms
         self._waiting += 1
         self._sent = max(self._sent, last_seq)
-        if self._singly and first_seq <= self._acked.get(boot, 0) + 1:
+        # The front may lie beyond the last ack we heard: an earlier start of the agent heard the others.
+        if self._singly and first_seq <= max(self._acked.get(boot, 0) + 1, self._oldest_seq):
             self._single_tries += 1
 
     def acked(self, boot: str, upto: int, now_ms: int) -> Progress:
         """The hub holds everything up to `upto` of `boot`."""
-        self._answered = True
+        self._alive = self._knocked
         before = self._acked.get(boot, 0)
         upto = min(upto, self._last_seq.get(boot, upto))  # no word about what was never given out
         self._acked[boot] = upto
         if len(self._acked) > 100:  # boots long forgotten by the outbox
             del self._acked[next(iter(self._acked))]
         if boot == self._boot and upto != before:
-            self._fruitless = self._single_tries = 0
+            self._fruitless = 0
+            self._forget_suspicion()
             self._since_ms = now_ms
             if upto >= self._sent:
                 self._waiting = 0
@@ -147,6 +156,11 @@ class Sender:
         found, self._refused = self._refused, None
         return found
 
+    def knock(self) -> bool:
+        """Whether to ask the hub for a sign of life now. Said once."""
+        found, self._knock = self._knock, False
+        return found
+
     @property
     def _singly(self) -> bool:
         return self._fruitless >= MAX_REWINDS
@@ -157,12 +171,14 @@ class Sender:
         self._fruitless += 1
         if self._singly and self._single_tries >= MAX_REWINDS:
             self._single_tries = 0
-            if self._answered:
+            if self._alive:
                 self._refused = span.boot, max(self._acked.get(span.boot, 0) + 1, span.oldest_seq)
                 self._fruitless = 0
+                self._forget_suspicion()
                 self._go_back(now_ms)
                 self._hold_until_ms = now_ms
                 return False
+            self._knock = self._knocked = True
         self._go_back(now_ms)
         if self._fruitless > 1:
             exponent = min(self._fruitless - 2, 16)
@@ -171,6 +187,10 @@ class Sender:
         else:
             self._hold_until_ms = now_ms
         return True
+
+    def _forget_suspicion(self) -> None:
+        self._single_tries = 0
+        self._knock = self._knocked = self._alive = False
 
     def _go_back(self, now_ms: int) -> None:
         self._sent = self._acked.get(self._boot, 0)

@@ -145,6 +145,43 @@ def test_old_events_become_a_loss_in_running_time(path):
     spool.close()
 
 
+def test_what_grows_too_old_merges_with_a_newer_loss_beside_it(path):
+    spool = begun(path, Limits(10**9, max_age_ms=100_000))
+    spool.append(events("enter"), CLOCK, 0)
+    spool.append(events("sample"), CLOCK, 100_000)
+    spool.refuse("b1", 2)
+    spool.append(events("exit"), CLOCK, 105_001 + AGE_SLACK_MS)
+    lost, kept = held(spool, "b1")
+    assert (lost["first_seq"], lost["seq"], lost["samples"], lost["enters"]) == (1, 2, 1, 1)
+    assert kept["kind"] == "exit"
+    assert spool.totals(0).lost == 2
+    spool.close()
+
+
+def test_age_does_not_rewrite_the_reason_of_a_loss_that_stands_alone(path):
+    spool = begun(path, Limits(10**9, max_age_ms=100_000))
+    spool.append(events("sample"), CLOCK, 0)
+    spool.refuse("b1", 1)
+    spool.begin("b2", CLOCK, 0)
+    spool.append(events("enter"), CLOCK, 0)
+    spool.append(events("enter"), CLOCK, 100_001 + AGE_SLACK_MS)
+    assert [held(spool, boot)[0]["reason"] for boot in ("b1", "b2")] == ["refused", "age"]
+    spool.close()
+
+
+def test_damage_behind_a_sound_header_is_found_too(path):
+    spool = begun(path)
+    spool.append(events(*["sample"] * 500), CLOCK, 0)
+    spool.close()
+    body = bytearray(path.read_bytes())
+    body[8192:40_960] = b"\xa5" * (40_960 - 8192)
+    path.write_bytes(body)
+    spool = begun(path)
+    assert spool.corrupt is not None
+    assert spool.append(events("enter"), CLOCK, 0) == [1]
+    spool.close()
+
+
 def test_a_new_start_with_a_boot_clock_near_zero_ages_nothing(path):
     limits = Limits(10**9, max_age_ms=3_600_000)
     spool = begun(path, limits)

@@ -15,9 +15,10 @@ class Hub:
     def __init__(self, poison=()):
         self.upto = {}
         self.poison = set(poison)
+        self.alive = True
 
     def take(self, boot, oldest, seqs):
-        if self.poison & {(boot, seq) for seq in seqs}:
+        if not self.alive or self.poison & {(boot, seq) for seq in seqs}:
             return None  # unreadable: no answer
         upto = max(self.upto.get(boot, 0), oldest - 1)
         for seq in seqs:
@@ -39,7 +40,7 @@ class World:
         self.now = 0
         self.lost, self.arrived = [], []
         self.acks = []  # (at, boot, upto)
-        self.outstanding = 0
+        self.knocks = 0
 
     def spans(self):
         names = list(self.last)
@@ -56,6 +57,11 @@ class World:
         sent = 0
         while True:
             send = self.sender.next(self.spans(), self.now)
+            if self.sender.knock():
+                self.knocks += 1
+                if self.hub.alive:
+                    boot = list(self.last)[-1]
+                    self.acks.append((self.now + 1, boot, self.hub.upto.get(boot, 0)))
             refused = self.sender.refused()
             if refused is not None:
                 self.lost.append(refused)
@@ -136,11 +142,29 @@ def test_a_reconnect_sends_everything_unanswered_again():
 
 
 def test_a_silent_hub_is_asked_less_and_less_and_nothing_is_refused():
-    world = World({"b": 5}, hub=Hub(poison={("b", seq) for seq in range(1, 6)}))
+    world = World({"b": 5})
+    world.hub.alive = False
     world.sender.connected(0)
     world.run(until_ms=3_600_000)
     assert world.lost == []
     assert MAX_REWINDS < world.sender.rewinds < 3_600_000 / UNANSWERED_MS
+
+
+def test_a_hub_that_answered_once_and_died_refuses_nothing():
+    world = World({"b": 30}, batch=1)
+    world.sender.connected(0)
+    world.turn()
+    world.now = 400
+    world.deliver()
+    world.hub.alive = False
+    world.run(until_ms=36_000_000)
+    assert world.lost == []
+    assert world.knocks > 3
+    assert world.sender.rewinds < 36_000_000 / UNANSWERED_MS / 4, "it is asked less and less"
+    world.hub.alive = True
+    world.run()
+    assert world.lost == []
+    assert world.hub.upto == {"b": 30}
 
 
 def test_an_event_that_a_living_hub_will_not_take_becomes_a_loss_and_the_rest_goes_on():
@@ -194,6 +218,17 @@ def test_everything_arrives_whatever_is_lost_and_however_often_the_line_breaks(c
     assert loss or world.lost == [], "only a line that loses again and again may look like a refusal"
     assert not any(world.boots.values())
     assert {boot: upto for boot, upto in world.hub.upto.items() if upto} == {b: c for b, c in world.last.items() if c}
+
+
+def test_poison_in_front_of_what_an_earlier_start_left_is_refused_too():
+    """The acks for 1 … 499 were heard by the process before; all that is held fits into one message."""
+    world = World({"a": 3, "b": 510}, hub=Hub(poison={("b", 500)}), batch=50)
+    world.boots["b"] = list(range(500, 511))
+    world.hub.upto["b"] = 499
+    world.sender.connected(0)
+    world.run(until_ms=600_000)
+    assert world.lost == [("b", 500)]
+    assert world.hub.upto["b"] == 510
 
 
 @pytest.mark.parametrize("poison", [1, 2, 39, 40])
