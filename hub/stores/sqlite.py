@@ -6,6 +6,7 @@ Schema and migrations go through sqlite-utils; the hot path uses `executemany` o
 import json
 import os
 import sqlite3
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from importlib.resources import files
@@ -23,6 +24,8 @@ from wire.errors import StoreFault
 
 BUSY_MS = 10_000
 """Longest wait for another process (a command beside the hub) to finish its transaction, ms."""
+
+_ASK_MS = 20  # pause before asking again for what another program holds
 
 MIGRATION_SET = "doorchime"
 
@@ -131,12 +134,25 @@ class SqliteStore:
         except (OSError, sqlite3.Error) as exc:
             raise StoreFault(f"{self.path}: cannot be opened: {exc}") from exc
         with _faults():
-            connection.execute("PRAGMA journal_mode = WAL")
+            _to_wal(connection)
             connection.execute("PRAGMA synchronous = FULL")  # NORMAL loses the last commits on power cut
             connection.execute("PRAGMA foreign_keys = ON")
             if not writing:
                 connection.execute("PRAGMA query_only = ON")
         return connection
+
+
+def _to_wal(connection: sqlite3.Connection) -> None:
+    """Two programs that open a fresh file together: SQLite tells one of them "locked" at once, whatever its timeout,
+    because both hold a shared lock and want it exclusive. So ask again, at most for BUSY_MS."""
+    for again in range(BUSY_MS // _ASK_MS, -1, -1):
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError:
+            if not again:
+                raise
+            threading.Event().wait(_ASK_MS / 1000)  # another process cannot signal us
 
 
 class SqliteTx(SqlTx):

@@ -78,6 +78,29 @@ def test_two_programs_may_migrate_at_once(url):
     assert applied == ["0001_first"]
 
 
+@pytest.mark.parametrize("attempt", range(15))
+def test_programs_that_open_a_fresh_file_together_all_get_it(tmp_path, attempt):
+    """Each wants the file in WAL mode first; SQLite refuses all but one of them at once, without waiting."""
+    faults, start = [], threading.Barrier(6)
+
+    def open_it():
+        store = open_store(f"sqlite:{tmp_path / 'hub.db'}")
+        start.wait(60)
+        try:
+            store.migrate()
+        except StoreFault as fault:
+            faults.append(fault)
+        finally:
+            store.close()
+
+    threads = [threading.Thread(target=open_it) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not faults
+
+
 def test_the_file_is_its_owners_alone(tmp_path):
     path = tmp_path / "deep" / "hub.db"
     store = open_store(f"sqlite:{path}")
