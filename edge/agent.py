@@ -12,8 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
+from edge.adapters.clocks import Clocks
 from edge.adapters.publisher import Listener, Publisher
 from edge.adapters.scanner import Heard, Scanner
 from edge.adapters.spool import Boot, Spool
@@ -24,7 +25,7 @@ from edge.core.presence import Fact, PresenceEngine
 from edge.core.sender import BootSpan, Send, Sender
 from wire.errors import BadConfig, BadMessage, LocalFault
 from wire.ibeacon import format_uuid
-from wire.messages import Ack, ClockStamp, ConfigAck, Presence, Status, Telemetry, read, write
+from wire.messages import Ack, ConfigAck, Presence, Status, Telemetry, read, write
 from wire.messages import EdgeConfig as EdgeConfigMessage
 
 T = TypeVar("T")
@@ -36,14 +37,6 @@ FLUSH_S = 5.0
 """Longest time at the end for what is in the outbox to reach the hub, s: exit within 10 s of SIGTERM."""
 
 log = logging.getLogger("edge")
-
-
-class Clocks(NamedTuple):
-    """Where time comes from: the boot clock in ms, wall time in ms, and what is known of its quality."""
-
-    boot_ms: Callable[[], int]
-    wall_ms: Callable[[], int]
-    stamp: Callable[[], ClockStamp]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +67,7 @@ class Agent:
         self._stopping = False
         self._alive_at_ms: int | None = None
         self._overflow = self._told_ms = 0
+        self._progress_ms = 0  # when nothing was unanswered, or something was answered
         self._config_version = 0
         self._spans: list[Boot] = []
         self._covered: dict[str, int] = {}  # boot → what the hub holds, not yet deleted here
@@ -95,7 +89,7 @@ class Agent:
         self._scanner = self._parts.scanner(self._heard, self._alive)
         status = Status(v=1, edge=config.edge, boot=boot, state="online", version=software_version())
         self._publisher = self._parts.publisher(status, self._listener())
-        self._next_telemetry_ms = self._clocks.boot_ms() + int(config.telemetry_s * 1000)
+        self._next_telemetry_ms = self._clocks.steady_ms() + int(config.telemetry_s * 1000)
         try:
             await self._scanner.start()
             self._health.started(self._clocks.boot_ms())
@@ -143,7 +137,7 @@ class Agent:
                 return  # the loop has ended
 
         return Listener(
-            connected=lambda: order(lambda: self._sender.connected(self._clocks.boot_ms())),
+            connected=lambda: order(lambda: self._sender.connected(self._clocks.steady_ms())),
             disconnected=lambda: order(self._sender.disconnected),
             message=lambda leaf, payload: order(
                 lambda: self._on_ack(payload) if leaf == "ack" else self._on_config(payload)
@@ -161,6 +155,8 @@ class Agent:
             self._orders.popleft()()
         now_ms = self._clocks.boot_ms()
         facts: list[Fact] = []
+        if self._inbox:
+            self._clocks.behind(now_ms - self._inbox[0][1])
         while self._inbox:
             heard, at_ms = self._inbox.popleft()
             facts += self._engine.hear(heard.key, heard.rssi_dbm, at_ms)
@@ -171,15 +167,22 @@ class Agent:
         await self._send()
         if self._covered:
             await self._delete_covered()
-        if now_ms >= self._next_telemetry_ms:
-            self._next_telemetry_ms = now_ms + int(self.config.telemetry_s * 1000)
+        if not self._sender.unanswered:
+            self._progress_ms = now_ms
+        self._clocks.behind(now_ms - self._progress_ms)
+        steady_ms = self._clocks.steady_ms()
+        if steady_ms >= self._next_telemetry_ms:
+            self._next_telemetry_ms = steady_ms + int(self.config.telemetry_s * 1000)
             await self._tell()
 
     async def _rest(self) -> None:
         """Sleep until something happens or is due."""
-        deadlines = [self._next_telemetry_ms, self._engine.due_ms(), self._sender.due_ms(), self._health.due_ms()]
-        due_ms = min(one for one in deadlines if one is not None)
-        pause_s = (due_ms - self._clocks.boot_ms()) / 1000
+        network_ms = [one for one in (self._next_telemetry_ms, self._sender.due_ms()) if one is not None]
+        radio_ms = [one for one in (self._engine.due_ms(), self._health.due_ms()) if one is not None]
+        pause_s = min(
+            (min(network_ms) - self._clocks.steady_ms()) / 1000,
+            self._clocks.pause_s(min(radio_ms) - self._clocks.boot_ms()),
+        )
         if pause_s <= 0:
             await asyncio.sleep(0)  # let callbacks in
             return
@@ -229,7 +232,7 @@ class Agent:
     async def _send(self) -> None:
         while True:
             spans = [BootSpan(one.boot, one.oldest_seq, one.last_seq) for one in self._spans]
-            send = self._sender.next(spans, self._clocks.boot_ms())
+            send = self._sender.next(spans, self._clocks.steady_ms())
             if self._sender.knock():
                 self._publisher.knock()
             refused = self._sender.refused()
@@ -261,7 +264,7 @@ class Agent:
         if not self._publisher.send("presence", write(message)):
             return False
         first = events[0].get("first_seq", events[0]["seq"])
-        self._sender.sent(send.boot, first, events[-1]["seq"], now_ms)
+        self._sender.sent(send.boot, first, events[-1]["seq"], self._clocks.steady_ms())
         return True
 
     def _on_ack(self, payload: bytes) -> None:
@@ -270,7 +273,8 @@ class Agent:
         except BadMessage as exc:
             self._log_once("ack", "an ack cannot be read", reason=str(exc))
             return
-        progress = self._sender.acked(ack.boot, ack.upto, self._clocks.boot_ms())
+        progress = self._sender.acked(ack.boot, ack.upto, self._clocks.steady_ms())
+        self._progress_ms = self._clocks.boot_ms()
         if not progress.went_back:
             self._covered[progress.boot] = progress.upto
 
@@ -305,8 +309,8 @@ class Agent:
     async def _flush(self) -> None:
         """What the engine still holds goes out as `unknown`; then wait for the hub, but not long."""
         await self._keep_if(self._engine.freeze(self._clocks.boot_ms()))
-        deadline_ms = self._clocks.boot_ms() + int(FLUSH_S * 1000)
-        while (left_ms := deadline_ms - self._clocks.boot_ms()) > 0:
+        deadline_ms = self._clocks.steady_ms() + int(FLUSH_S * 1000)
+        while (left_ms := deadline_ms - self._clocks.steady_ms()) > 0:
             self._stir.clear()
             while self._orders:
                 self._orders.popleft()()

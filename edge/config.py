@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from edge.core.presence import Gates
 from wire.errors import BadConfig
 from wire.messages import Level, Uuid
+from wire.pace import SLOTS
 
 ENV_PREFIX = "DOORCHIME_EDGE_"
 
@@ -67,6 +68,8 @@ class EdgeConfig(BaseSettings):
     silent_radio_s: int = Field(90, ge=5, le=3600, description="Hearing nothing for this long is a dead radio, s.")
     max_tracks: int = Field(4096, ge=16, le=1_000_000, description="Most beacons followed at once.")
     batch_max: int = Field(50, ge=1, le=200, description="Most events in one message.")
+    pace_file: Path | None = Field(None, description="For rehearsals: the file that says how fast time runs.")
+    pace_slot: int = Field(0, ge=0, lt=SLOTS, description="For rehearsals: where in it this edge says how late it is.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severity logged.")
 
     @classmethod

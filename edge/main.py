@@ -13,11 +13,12 @@ from typing import Annotated
 import typer
 
 from edge.adapters import system
+from edge.adapters.clocks import clocks_of
 from edge.adapters.publisher import LineSettings, Publisher
 from edge.adapters.replay import replay_backend
 from edge.adapters.scanner import BeaconScanner, bluez_arguments
 from edge.adapters.spool import Limits, Spool
-from edge.agent import Agent, Clocks, Parts
+from edge.agent import Agent, Parts
 from edge.config import EdgeConfig, load, read_password
 from wire.errors import BadConfig, LocalFault
 from wire.ibeacon import parse_uuid
@@ -91,11 +92,12 @@ def build(config: EdgeConfig) -> Agent:
         reconnect_max_s=config.reconnect_max_s,
     )
     limits = Limits(int(config.outbox_max_mb * 1_000_000), config.outbox_max_age_h * 3_600_000)
+    clocks = clocks_of(config.pace_file, config.pace_slot)
     kind, _, rest = config.radio.partition(":")
     backend = bluez = None
     if kind == "replay":
         only = config.replay_scanner
-        backend = replay_backend(Path(rest), only or config.edge, only, system.boot_ms)
+        backend = replay_backend(Path(rest), only or config.edge, only, clocks.boot_ms, clocks.behind)
     else:
         bluez = bluez_arguments(config.radio, config.sample_floor_dbm)
     prefixes = [bytes.fromhex(prefix) for prefix in config.prefixes]
@@ -103,7 +105,7 @@ def build(config: EdgeConfig) -> Agent:
     return Agent(
         config,
         Parts(
-            clocks=Clocks(system.boot_ms, system.wall_ms, system.clock_stamp),
+            clocks=clocks,
             spool=lambda: Spool(config.state_dir / "outbox.db", limits),
             scanner=lambda heard, alive: BeaconScanner(prefixes, canary, heard, alive, backend=backend, bluez=bluez),
             publisher=lambda status, listener: Publisher(

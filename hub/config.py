@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from wire.errors import BadConfig
 from wire.messages import Level
+from wire.pace import SLOTS
 
 ENV_PREFIX = "DOORCHIME_HUB_"
 SECRET_BYTES = 32
@@ -63,6 +64,8 @@ class HubConfig(BaseSettings):
     push_parallel: int = Field(64, ge=1, le=1000, description="Pushes sent at the same time.")
     push_timeout_s: float = Field(10.0, ge=1, le=60, description="Longest wait for a channel's answer, s.")
     stop_s: float = Field(8.0, ge=1, le=9, description="Time to finish open work after SIGTERM, s; exit within 10 s.")
+    pace_file: Path | None = Field(None, description="For rehearsals: the file that says how fast time runs.")
+    pace_slot: int = Field(0, ge=0, lt=SLOTS, description="For rehearsals: where in it the hub says how late it is.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severity logged.")
 
     @classmethod

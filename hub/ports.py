@@ -160,6 +160,15 @@ class Clock(Protocol):
     def now_ms(self) -> int:
         """Unix ms, never decreasing within a process."""
 
+    def pause_s(self, ms: int) -> float:
+        """Real seconds that `ms` of this clock last; it may say less: look again then. Not negative."""
+
+    def most_ms(self, real_s: float) -> int:
+        """The most of this clock's ms that can pass in so many real seconds: what networks and disks live by."""
+
+    def behind(self, ms: int) -> None:
+        """Hear how late the work is, ms of this clock. Only a rehearsal that runs faster than the world cares."""
+
 
 class Writer(Protocol):
     """Runs commands inside the group commit."""

@@ -2,6 +2,9 @@
 
 import time
 
+LONGEST_SLEEP_S = 0.1
+"""Longest sleep where time may begin to run faster meanwhile, s."""
+
 
 def now_ms() -> int:
     """Unix ms."""
@@ -10,4 +13,9 @@ def now_ms() -> int:
 
 def steady_s() -> float:
     """Seconds that never step, from an arbitrary start."""
-    return time.monotonic()  # noqa: TID251 (an entry point's clock)
+    return steady_ns() / 1e9
+
+
+def steady_ns() -> int:
+    """The same in ns: CLOCK_MONOTONIC, one for all processes of a machine."""
+    return time.monotonic_ns()  # noqa: TID251 (an entry point's clock)

@@ -4,10 +4,11 @@ import asyncio
 import json
 import random
 import shutil
+import signal
 import tempfile
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import httpx
 import typer
@@ -19,9 +20,10 @@ from simulators.phone import Phone
 from simulators.recording import RecordedScene
 from simulators.scene import Scene, ShopScene, Stage, make_stranger
 from simulators.table import Scoreboard, line, render
+from simulators.tempo import Tempo
 from simulators.town import CANARY_UUID, HOST, READY_S, Town, new_stage
 from simulators.witness import Listener, identities_in, write_witness
-from wire.errors import BadConfig, DoorchimeError
+from wire.errors import BadConfig, DoorchimeError, LocalFault
 from wire.ibeacon import Beacon, encode_ad, parse_uuid
 from wire.trace import Frame
 
@@ -43,7 +45,7 @@ CAPTURE = "mqtt.log"
 def demo(
     headless: Annotated[bool, typer.Option("--headless", help="No table; a line every 5 s.")] = False,
     duration: Annotated[float | None, typer.Option(min=5, help="Length in s; default: the scenario's.")] = None,
-    speed: Annotated[float, typer.Option(help="How fast time runs; only 1 (real time) so far.")] = 1.0,
+    speed: Annotated[float, typer.Option(help="How fast time may run; it runs as fast as all keep up.")] = 1.0,
     trace: Annotated[Path | None, typer.Option(help="A recording (*.trace.jsonl[.xz]) instead of a scenario.")] = None,
     scenario: Annotated[str, typer.Option(help="Name of a scenario, or a .toml file.")] = "corner-shop",
     report_file: Annotated[Path | None, typer.Option("--report", help="Write the JSON report here.")] = None,
@@ -53,12 +55,10 @@ def demo(
     """The whole system on this machine, as separate processes, with a live table; fails when a promise is broken."""
     console = Console()
     try:
-        if speed != 1.0:
-            raise BadConfig("--speed: only 1 (real time) can be run so far")
         scene: Scene = RecordedScene(trace) if trace is not None else ShopScene(floorplan.load(scenario), seed)
         home = _home(keep)
         try:
-            found, problems = asyncio.run(Demo(scene, home, console, headless, seed).run(duration))
+            found, problems = asyncio.run(Demo(scene, home, console, headless, seed, speed).run(duration))
         finally:
             if keep is None:
                 shutil.rmtree(home, ignore_errors=True)
@@ -82,19 +82,45 @@ def _home(keep: Path | None) -> Path:
     return keep.resolve()
 
 
+class _Played(NamedTuple):
+    """How long a scene was, in its own time and in real time, s."""
+
+    scene_s: float
+    real_s: float
+
+
 class Demo:
     """One run."""
 
-    def __init__(self, scene: Scene, home: Path, console: Console, headless: bool, seed: int) -> None:
+    def __init__(
+        self, scene: Scene, home: Path, console: Console, headless: bool, seed: int, speed: float = 1.0
+    ) -> None:
         self.scene, self.home, self.console, self.headless = scene, home, console, headless
-        self.town = Town(home, scene.place)
+        self.tempo = Tempo(speed, home)
+        self.town = Town(home, scene.place, self.tempo)
         self.board = Scoreboard(scene.place, note="starting")
         self.phones: dict[str, Phone] = {}
         self.dice = random.Random(seed + 2)
         self.seed = seed
 
     async def run(self, duration_s: float | None) -> tuple[dict[str, Any], list[str]]:
-        """Start, play, stop in order, audit; the report and why it failed."""
+        """Start, play, stop in order, audit; the report and why it failed.
+
+        Raises:
+            LocalFault: a program died, or SIGTERM ended the run; nothing of it runs on.
+        """
+        me = asyncio.current_task()
+        assert me is not None
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, me.cancel)
+        try:
+            return await self._run(duration_s)
+        except asyncio.CancelledError:
+            raise LocalFault("ended by a signal before the scene was over") from None
+        finally:
+            loop.remove_signal_handler(signal.SIGTERM)
+
+    async def _run(self, duration_s: float | None) -> tuple[dict[str, Any], list[str]]:
         length_s = min(duration_s or self.scene.duration_s, self.scene.longest_s)
         self.board.duration_s = length_s
         async with AsyncExitStack() as stack:
@@ -107,8 +133,8 @@ class Demo:
             self._say("people enrol and answer the consent screen")
             await self.town.enrol(self.phones)
             stage = self._stage()
-            played_s = await self._play(stage, listener, length_s)
-            return await self._finish(stage, listener, played_s)
+            played = await self._play(stage, listener, length_s)
+            return await self._finish(stage, listener, played)
 
     def _stage(self) -> Stage:
         stage = new_stage(self.town, self.phones, self.dice)
@@ -116,8 +142,10 @@ class Demo:
         stage.strangers = {name: make_stranger(number, self.dice) for number, name in enumerate(strangers)}
         return stage
 
-    async def _play(self, stage: Stage, listener: Listener, length_s: float) -> float:
-        start_s = clock.steady_s()
+    async def _play(self, stage: Stage, listener: Listener, length_s: float) -> _Played:
+        """Until the scene is over; how long that took, in the scene's time and in real time."""
+        start_s, real_s = self.tempo.steady_s(), clock.steady_s()
+        self.tempo.hurry()
         looking = asyncio.create_task(self._look(stage, listener, start_s))
         canary = asyncio.create_task(self._canary(stage))
         try:
@@ -133,31 +161,36 @@ class Demo:
         finally:
             looking.cancel()
             canary.cancel()
-        return clock.steady_s() - start_s
+        played = _Played(self.tempo.steady_s() - start_s, clock.steady_s() - real_s)
+        await self.tempo.calm()
+        return played
 
     async def _canary(self, stage: Stage) -> None:
         """The store's own beacon, heard by every edge once a second."""
         adv = encode_ad(Beacon(parse_uuid(CANARY_UUID), 1, 1, -59)).hex()
         while True:
+            at_ms, next_s = self.tempo.now_ms(), self.tempo.steady_s() + CANARY_S
             for spec in self.scene.place.edges:
-                stage.feed.send(Frame(t_ms=0, scanner=spec.edge, address="02:00:00:00:00:02", rssi_dbm=-70, adv=adv))
-            await asyncio.sleep(CANARY_S)
+                frame = Frame(t_ms=at_ms, scanner=spec.edge, address="02:00:00:00:00:02", rssi_dbm=-70, adv=adv)
+                stage.feed.send(frame)
+            await self.tempo.until(next_s)
 
     async def _look(self, stage: Stage, listener: Listener, start_s: float) -> None:
         """Fill and draw the table until cancelled; ends with an error when a program dies."""
-        board, told_s = self.board, 0.0
+        board, told_s = self.board, clock.steady_s()
         board.phones = self.phones
         with Live(console=self.console, auto_refresh=False, transient=False) as live:
             while True:
                 self.town.check()
-                board.elapsed_s, board.now_ms = clock.steady_s() - start_s, clock.now_ms()
+                board.elapsed_s, board.now_ms = self.tempo.steady_s() - start_s, self.tempo.now_ms()
+                board.rate = self.tempo.rate
                 board.telemetry = dict(listener.telemetry)
                 board.redeemed = {one["grant"]: one["value_bp"] for one in stage.till.records}
                 await self._ask_hub(board)
                 if not self.headless:
                     live.update(render(board), refresh=True)
-                elif board.elapsed_s - told_s >= HEADLESS_S:
-                    told_s = board.elapsed_s
+                elif clock.steady_s() - told_s >= HEADLESS_S:
+                    told_s = clock.steady_s()
                     typer.echo(line(board))
                 await asyncio.sleep(LOOK_S)
 
@@ -182,7 +215,7 @@ class Demo:
                     found[offer["grant"]] = offer["locked"]["value_bp"]
         return found
 
-    async def _finish(self, stage: Stage, listener: Listener, played_s: float) -> tuple[dict[str, Any], list[str]]:
+    async def _finish(self, stage: Stage, listener: Listener, played: _Played) -> tuple[dict[str, Any], list[str]]:
         self._say("closing: edges flush, the hub accounts for every event")
         codes = await self.town.close_edges()
         hub = await self._settled(listener)
@@ -208,8 +241,9 @@ class Demo:
                 "push_repeats": sum(phone.repeats for phone in self.phones.values()),
                 "redemptions_refused": dict(stage.till.refused),
                 "identities_in_logs": sum(leaks.values()),
-                "speed_reached": 1.0,
-                "duration_s": round(played_s, 1),
+                "speed_reached": round(played.scene_s / played.real_s, 2),
+                "duration_s": round(played.scene_s, 1),
+                "real_s": round(played.real_s, 1),
                 "seed": self.seed,
                 "scene": self.scene.place.name,
                 "edges": len(self.scene.place.edges),
@@ -236,8 +270,8 @@ class Demo:
     def _latencies(self, stage: Stage) -> list[int]:
         found: list[int] = []
         for name, phone in self.phones.items():
-            offers = [(one.push.issued_at_ms, one.received_at_ms) for one in phone.received.values()]
-            found += report.latencies_ms(stage.sent_ms.get(name, []), offers)
+            offers = [(one.push.issued_at_ms, one.steady_ns) for one in phone.received.values()]
+            found += report.latencies_ms(stage.sent.get(name, []), offers)
         return found
 
     async def _give_up(self) -> None:

@@ -9,6 +9,7 @@ import httpx
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
+from simulators import clock
 from wire.curve import read_curve, value_bp
 from wire.errors import RemoteFault
 from wire.ibeacon import Beacon, parse_uuid
@@ -21,10 +22,11 @@ EVERYTHING = ("presence_detection", "personalised_offers", "marketing_push")
 
 
 class Received(NamedTuple):
-    """A push as it came."""
+    """A push as it came; `steady_ns` is real time, for latencies."""
 
     push: Push
     received_at_ms: int
+    steady_ns: int
 
 
 @dataclass
@@ -106,7 +108,7 @@ class Phone:
         ]
 
     def _on_push(self, payload: bytes) -> None:
-        at_ms = self.now_ms()
+        at_ms, steady_ns = self.now_ms(), clock.steady_ns()
         try:
             push = read(Push, payload)
         except RemoteFault:
@@ -114,7 +116,7 @@ class Phone:
         if push.grant in self.received:
             self.repeats += 1  # the grant is the collapse key: one offer is shown once
         else:
-            self.received[push.grant] = Received(push, at_ms)
+            self.received[push.grant] = Received(push, at_ms, steady_ns)
 
 
 def shown_bp(push: Push, at_ms: int) -> int:

@@ -1,10 +1,9 @@
-"""A recording as a scene: its scanners become edges, its tags enrolled people, its zones zones. In real time.
+"""A recording as a scene: its scanners become edges, its tags enrolled people, its zones zones.
 
 Declared additions, so that privacy has something to refuse: three bystanders and one person who said no, heard twice a
 second by the first scanners. Nothing else is added, and no sighting is changed.
 """
 
-import asyncio
 import heapq
 import lzma
 import re
@@ -78,20 +77,18 @@ class RecordedScene:
 
     async def play(self, stage: Stage, duration_s: float) -> None:
         """Every sighting at its time; who got an offer goes to the till, every third person never does."""
-        start_s = stage.clock.steady_s()
+        start_s = stage.tempo.steady_s()
         added = self._added()
         shown: dict[str, float] = {}
         for t_s, name, edge, rssi_dbm in heapq.merge(self._sightings(), added):
             if t_s >= duration_s:
                 break
-            wait_s = start_s + t_s - stage.clock.steady_s()
-            if wait_s > 0:
-                await asyncio.sleep(wait_s)
+            await stage.tempo.until(start_s + t_s)
             stage.transmit(name, [(edge, rssi_dbm)])
-            self._go_to_till(stage, shown, stage.clock.steady_s() - start_s)
-        while (left_s := start_s + duration_s - stage.clock.steady_s()) > 0:
-            await asyncio.sleep(min(left_s, 0.5))
-            self._go_to_till(stage, shown, stage.clock.steady_s() - start_s)
+            self._go_to_till(stage, shown, stage.tempo.steady_s() - start_s)
+        while (now_s := stage.tempo.steady_s() - start_s) < duration_s:
+            await stage.tempo.until(start_s + min(duration_s, now_s + 0.5))
+            self._go_to_till(stage, shown, stage.tempo.steady_s() - start_s)
 
     def _go_to_till(self, stage: Stage, shown: dict[str, float], now_s: float) -> None:
         for number, name in enumerate(self._tags.values(), 1):

@@ -3,7 +3,7 @@
 import math
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 TELEMETRY = ("adverts_heard", "adverts_dropped_private", "events_published", "events_lost")
 """Counters that edges report themselves, summed."""
@@ -16,16 +16,23 @@ def quantile(values: Sequence[float], q: float) -> float | None:
     return sorted(values)[max(0, math.ceil(q * len(values)) - 1)]
 
 
-def latencies_ms(sent_ms: Sequence[int], offers: Iterable[tuple[int, int]]) -> list[int]:
-    """From the last advertisement on the air before each decision to the push on the phone, ms.
+class Sent(NamedTuple):
+    """When an advertisement was put on the air: in the time of the demonstration, and in real time."""
 
-    `offers`: (issued_at_ms, received_at_ms) of one person; `sent_ms` ascending.
+    at_ms: int
+    steady_ns: int
+
+
+def latencies_ms(sent: Sequence[Sent], offers: Iterable[tuple[int, int]]) -> list[int]:
+    """From the last advertisement on the air before each decision to the push on the phone, real ms.
+
+    `offers`: (issued_at_ms, steady_ns of the push's arrival) of one person; `sent` in order of time.
     """
     found = []
-    for issued_at_ms, received_at_ms in offers:
-        place = bisect_right(sent_ms, issued_at_ms)
+    for issued_at_ms, steady_ns in offers:
+        place = bisect_right(sent, issued_at_ms, key=lambda one: one.at_ms)
         if place:
-            found.append(received_at_ms - sent_ms[place - 1])
+            found.append((steady_ns - sent[place - 1].steady_ns) // 1_000_000)
     return found
 
 

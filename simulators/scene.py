@@ -8,10 +8,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
+from simulators import clock
 from simulators.feed import Feed
 from simulators.floorplan import FloorPlan
 from simulators.phone import Phone
 from simulators.radio import Air
+from simulators.report import Sent
+from simulators.tempo import Tempo
 from simulators.till import Till
 from simulators.walk import Person, populate
 from wire.ibeacon import Beacon, encode_ad
@@ -56,27 +59,17 @@ class Place:
     expects_expiry: bool
 
 
-class Clock(Protocol):
-    """Time of a demonstration."""
-
-    def now_ms(self) -> int:
-        """Unix ms."""
-
-    def steady_s(self) -> float:
-        """Seconds that never step."""
-
-
 @dataclass
 class Stage:
-    """Where a scene plays. `sent_ms`: per member, when its advertisements were put on the air (heard by some edge)."""
+    """Where a scene plays. `sent`: per member, when its advertisements were put on the air and heard by some edge."""
 
     feed: Feed
-    clock: Clock
+    tempo: Tempo
     phones: dict[str, Phone]
     till: Till
     dice: random.Random
     strangers: dict[str, "Stranger"] = field(default_factory=dict)
-    sent_ms: dict[str, list[int]] = field(default_factory=dict)
+    sent: dict[str, list[Sent]] = field(default_factory=dict)
     redeeming: set[asyncio.Task[None]] = field(default_factory=set)
     baskets_minor: tuple[int, int] = (1_500, 9_000)
 
@@ -90,18 +83,18 @@ class Stage:
             if beacon is None:
                 return
             adv, address = encode_ad(beacon), "02:00:00:00:00:01"
-        now_ms = self.clock.now_ms()
+        now_ms = self.tempo.now_ms()
         delivered = False
         for edge, rssi_dbm in heard:
-            frame = Frame(t_ms=0, scanner=edge, address=address, rssi_dbm=rssi_dbm, adv=adv.hex())
+            frame = Frame(t_ms=now_ms, scanner=edge, address=address, rssi_dbm=rssi_dbm, adv=adv.hex())
             delivered = self.feed.send(frame) or delivered
         if delivered and stranger is None:
-            self.sent_ms.setdefault(name, []).append(now_ms)
+            self.sent.setdefault(name, []).append(Sent(now_ms, clock.steady_ns()))
 
     def redeem(self, name: str) -> None:
         """Somebody shows a code to the till, if their phone has one: the best that lives, else the last that came."""
         phone = self.phones[name]
-        push = phone.best(self.clock.now_ms()) or phone.newest()
+        push = phone.best(self.tempo.now_ms()) or phone.newest()
         if push is None:
             self.till.refused["no_offer"] += 1
             return
@@ -150,7 +143,7 @@ class Scene(Protocol):
     longest_s: float  # beyond it nothing would happen
 
     async def play(self, stage: Stage, duration_s: float) -> None:
-        """Let it happen, in real time."""
+        """Let it happen, in the time of the stage."""
 
 
 class ShopScene:
@@ -177,7 +170,7 @@ class ShopScene:
     async def play(self, stage: Stage, duration_s: float) -> None:
         """Everybody walks; each advertisement reaches whom it reaches; who reaches the till redeems."""
         stage.baskets_minor = self.plan.basket_minor
-        start_s = stage.clock.steady_s()
+        start_s = stage.tempo.steady_s()
         queue: list[tuple[float, int, str]] = []
         for number, person in enumerate(self.people):
             first_s = person.walk.times_s[0] + stage.dice.random() * person.advert_ms / 1000
@@ -187,9 +180,7 @@ class ShopScene:
         heapq.heapify(queue)
         while queue and queue[0][0] < duration_s:
             due_s, number, what = heapq.heappop(queue)
-            wait_s = start_s + due_s - stage.clock.steady_s()
-            if wait_s > 0:
-                await asyncio.sleep(wait_s)
+            await stage.tempo.until(start_s + due_s)
             person = self.people[number]
             if what == "redeem":
                 stage.redeem(person.name)
@@ -199,9 +190,8 @@ class ShopScene:
             next_s = due_s + person.advert_ms / 1000 + stage.dice.random() * 0.01
             if next_s < person.walk.end_s:
                 heapq.heappush(queue, (next_s, number, "advertise"))
-        rest_s = start_s + duration_s - stage.clock.steady_s()
-        if rest_s > 0 and math.isfinite(rest_s):
-            await asyncio.sleep(rest_s)
+        if math.isfinite(duration_s):
+            await stage.tempo.until(start_s + duration_s)
 
     def _advertise(self, stage: Stage, person: Person, at_s: float) -> None:
         at = person.walk.at(at_s)

@@ -34,13 +34,14 @@ class Scoreboard:
     locked: Mapping[str, int] = field(default_factory=dict)
     redeemed: Mapping[str, int] = field(default_factory=dict)
     note: str = ""
+    rate: float = 1.0
 
 
 def render(board: Scoreboard) -> RenderableType:
     """The whole screen."""
     head = Text.assemble(
         ("doorchime", "bold"),
-        f"  {board.place.name}   {board.elapsed_s:5.1f} of {board.duration_s:.0f} s   {board.note}",
+        f"  {board.place.name}   {board.elapsed_s:5.1f} of {board.duration_s:.0f} s{_rate(board)}   {board.note}",
     )
     return Group(head, _zones(board), _offers(board), _edges(board))
 
@@ -49,12 +50,16 @@ def line(board: Scoreboard) -> str:
     """The same in one line, for a log."""
     hub = board.hub
     if not hub:
-        return f"{board.elapsed_s:5.1f} s  {board.note}"
+        return f"{board.elapsed_s:5.1f} s{_rate(board)}  {board.note}"
     return (
-        f"{board.elapsed_s:5.1f} s  present {hub['present']}  visits {hub['visits']}  "
+        f"{board.elapsed_s:5.1f} s{_rate(board)}  present {hub['present']}  visits {hub['visits']}  "
         f"offers {sum(hub['grants'].values())}  delivered {hub['pushes']['sent']}  redeemed {hub['redemptions']}  "
         f"expired {hub['grants']['expired']}  events {hub['accounts']['upto']}  {board.note}"
     )
+
+
+def _rate(board: Scoreboard) -> str:
+    return "" if board.rate == 1.0 else f" × {board.rate:.1f}"
 
 
 def _zones(board: Scoreboard) -> RenderableType:

@@ -9,11 +9,11 @@ from typing import Any
 
 import httpx
 
-from simulators import clock
 from simulators.feed import Feed
 from simulators.phone import EVERYTHING, Phone
 from simulators.programs import Program, call
 from simulators.scene import EdgeSpec, Place, Stage
+from simulators.tempo import Tempo
 from simulators.till import Till
 from wire.errors import LocalFault
 
@@ -24,6 +24,9 @@ READY_S = 60.0
 
 MAX_EDGE_PROCESSES = 4
 """More scanners than this share processes."""
+
+HUB_SLOT = 0
+"""Where in the pace file the hub says how late it is; edges follow."""
 
 _KNOCK_S = 0.05
 
@@ -43,8 +46,8 @@ EDGE_SETTINGS: dict[str, Any] = {
 class Town:
     """Programs and their addresses; everything lives in `home`."""
 
-    def __init__(self, home: Path, place: Place) -> None:
-        self.home, self.place = home, place
+    def __init__(self, home: Path, place: Place, tempo: Tempo) -> None:
+        self.home, self.place, self.tempo = home, place, tempo
         self.mqtt_port, self.http_port = _free_ports(2)
         self.feed = Feed(home / "air.sock")
         self.hub_toml = home / "hub.toml"
@@ -78,10 +81,14 @@ class Town:
             "radio": f"replay:{self.feed.path}",
             "state_dir": str(self.home / edge.edge),
             "prefixes": [self.prefix],
+            **self._pace(1 + self.place.edges.index(edge)),
         }
         path = self.home / f"{edge.edge}.toml"
         path.write_text(_toml(settings), "utf-8")
         return path
+
+    def _pace(self, slot: int) -> dict[str, Any]:
+        return {} if self.tempo.file is None else {"pace_file": str(self.tempo.file), "pace_slot": slot}
 
     async def open(self) -> None:
         """Start broker and hub, set the place up, start the edges; returns when all of it is ready."""
@@ -92,6 +99,7 @@ class Town:
             "port": self.http_port,
             "prefixes": [self.prefix],
             "reconnect_max_s": 1.0,
+            **self._pace(HUB_SLOT),
         }
         self.hub_toml.write_text(_toml(settings), "utf-8")
         self.broker.start()
@@ -120,7 +128,7 @@ class Town:
         for actor in self.place.cast:
             if actor.who == "bystander":
                 continue
-            phone = phones[actor.name] = Phone(actor.name, clock.now_ms)
+            phone = phones[actor.name] = Phone(actor.name, self.tempo.now_ms)
             answers = dict.fromkeys(EVERYTHING, actor.who == "member")
             await phone.enrol(self.http, self.keys["app"], answers, self.place.locale)
             phone.listen(HOST, self.mqtt_port)
@@ -212,15 +220,7 @@ class Town:
 
 def new_stage(town: Town, phones: dict[str, Phone], dice: Any) -> Stage:
     """The stage of a town."""
-    return Stage(feed=town.feed, clock=_SystemClock(), phones=phones, till=town.till(), dice=dice)
-
-
-class _SystemClock:
-    def now_ms(self) -> int:
-        return clock.now_ms()
-
-    def steady_s(self) -> float:
-        return clock.steady_s()
+    return Stage(feed=town.feed, tempo=town.tempo, phones=phones, till=town.till(), dice=dice)
 
 
 def _free_ports(count: int) -> list[int]:

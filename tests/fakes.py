@@ -24,6 +24,15 @@ class ManualClock:
         with self._lock:
             return self._now_ms
 
+    def pause_s(self, ms: int) -> float:
+        return max(ms, 0) / 1000
+
+    def most_ms(self, real_s: float) -> int:
+        return int(real_s * 1000)
+
+    def behind(self, ms: int) -> None:
+        pass
+
     def advance(self, ms: int) -> None:
         with self._lock:
             self._now_ms += ms

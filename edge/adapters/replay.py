@@ -1,7 +1,8 @@
 """A bleak backend that hears what a file or a unix socket tells it: the same shell runs in a shop and in a test.
 
 Lines are `wire.trace.Frame`. From a socket they are heard as they come: the edge says `{"scanner": "<id>"}` first and
-gets the frames meant for it. A file is played in real time by `t_ms`. A connection that ends is made again for ever.
+gets the frames meant for it; a `t_ms` other than 0 is when it was sent, on the clock of the rehearsal. A file is played
+in real time by `t_ms`. A connection that ends is made again for ever.
 """
 
 import asyncio
@@ -32,6 +33,7 @@ class ReplayScanner(BaseBleakScanner):
     scanner: str
     only: str | None
     boot_ms: Callable[[], int]
+    behind: Callable[[int], None]
 
     def __init__(
         self,
@@ -101,6 +103,8 @@ class ReplayScanner(BaseBleakScanner):
             frame = Frame.model_validate_json(line, extra="ignore")
         except ValueError:
             return
+        if frame.t_ms:
+            self.behind(self.boot_ms() - frame.t_ms)
         self._hear(frame)
 
     def _hear(self, frame: Frame) -> None:
@@ -128,8 +132,18 @@ def manufacturer_data(adv: bytes) -> dict[int, bytes]:
     return found
 
 
-def replay_backend(path: Path, scanner: str, only: str | None, boot_ms: Callable[[], int]) -> type[BaseBleakScanner]:
-    """A backend class bound to one source: bleak makes the instance itself, so what it needs sits on the class."""
+def replay_backend(
+    path: Path,
+    scanner: str,
+    only: str | None,
+    boot_ms: Callable[[], int],
+    behind: Callable[[int], None] = lambda _: None,
+) -> type[BaseBleakScanner]:
+    """A backend class bound to one source: bleak makes the instance itself, so what it needs sits on the class.
+
+    `behind` is told how many ms after its sending each stamped frame arrived.
+    """
     return type("BoundReplayScanner", (ReplayScanner,), {
         "path": path, "scanner": scanner, "only": only, "boot_ms": staticmethod(boot_ms),
+        "behind": staticmethod(behind),
     })  # fmt: skip

@@ -35,6 +35,11 @@ def boot_ms() -> int:
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
 
 
+def steady_ns() -> int:
+    """CLOCK_MONOTONIC, ns: one for all processes of a machine."""
+    return time.monotonic_ns()  # noqa: TID251 (the edge's one reading of it)
+
+
 def wall_ms() -> int:
     """Unix ms as this machine believes; it may step, so it is a hint and never decides anything."""
     return time.time_ns() // 1_000_000  # noqa: TID251 (the edge's one reading of it)

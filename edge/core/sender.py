@@ -162,6 +162,11 @@ class Sender:
         return found
 
     @property
+    def unanswered(self) -> bool:
+        """Whether something was sent that no ack covers yet."""
+        return self._waiting > 0
+
+    @property
     def _singly(self) -> bool:
         return self._fruitless >= MAX_REWINDS
 

@@ -162,7 +162,7 @@ class GroupWriter:
         """True when there is something to do; False when stopped and empty."""
         with self._wake:
             now_ms = self._clock.now_ms()
-            pause_s = max(0, min(self._next_sweep_ms, now_ms + SWEEP_MS) - now_ms) / 1000
+            pause_s = self._clock.pause_s(min(self._next_sweep_ms, now_ms + SWEEP_MS) - now_ms)
             self._wake.wait_for(lambda: self._commands or self._inbox or self._stopping, pause_s)
             return bool(self._commands or self._inbox or not self._stopping)
 
@@ -173,7 +173,7 @@ class GroupWriter:
             self._commands.clear()
         # a caller that gave up before its turn must not be served behind its back
         round_.commands = [command for command in waiting if command.future.set_running_or_notify_cancel()]
-        until_ms = self._clock.now_ms() + READ_MS
+        until_ms = self._clock.now_ms() + self._clock.most_ms(READ_MS / 1000)
         events = 0
         while events < GROUP_EVENTS and self._clock.now_ms() <= until_ms:
             with self._wake:
@@ -211,6 +211,8 @@ class GroupWriter:
                 command.future.set_exception(fault)
             raise
         self.last_commit_ms = self._clock.now_ms()
+        if round_.messages:
+            self._clock.behind(self.last_commit_ms - round_.messages[0].received_at_ms)
         if sweep:
             self._next_sweep_ms = now_ms + SWEEP_MS
         self._finish(round_)

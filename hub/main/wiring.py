@@ -17,7 +17,7 @@ from hub.intake.broker import Broker, EmbeddedBroker, ExternalBroker
 from hub.intake.mqtt import LinkSettings, MqttLink
 from hub.intake.stream import Stream
 from hub.intake.writer import GroupWriter
-from hub.main.clock import NewUlid, SystemClock
+from hub.main.clock import NewUlid, PacedClock, SystemClock
 from hub.ports import Channel, Clock, Store
 from hub.push.mqtt import MqttChannel
 from hub.push.worker import PushWorker
@@ -83,7 +83,7 @@ def build(
         StoreFault: the store cannot be opened or is newer than this program.
     """
     secret = read_secret(config.secret_file)
-    clock = clock or SystemClock()
+    clock = clock or clock_of(config)
     new_id = NewUlid(clock)
     store = store or open_store(config.database)
     for name in store.migrate():
@@ -148,6 +148,11 @@ def health_of(clock: Clock, writer: GroupWriter, link: MqttLink, worker: PushWor
             "writer_waiting": float(writer.waiting),
         },
     )
+
+
+def clock_of(config: HubConfig) -> Clock:
+    """The machine's clock, or the time of a rehearsal."""
+    return SystemClock() if config.pace_file is None else PacedClock(config.pace_file, config.pace_slot)
 
 
 def rules_of(config: HubConfig, secret: bytes) -> Rules:

@@ -7,6 +7,7 @@ sender that died). A crash at any point repeats a send at worst.
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TypeVar
 
 import structlog
@@ -50,7 +51,8 @@ class PushWorker:
         self._writer, self._channels, self._tenant, self._clock = writer, channels, tenant, clock
         self._unit, self._notify = unit, notify
         self._parallel, self._timeout_s = parallel, timeout_s
-        self._policy: Policy = for_timeout(timeout_s)
+        policy = for_timeout(timeout_s)  # a lease outlasts a send, which takes real time
+        self._policy: Policy = replace(policy, lease_ms=clock.most_ms(policy.lease_ms / 1000))
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stir = asyncio.Event()
         self._sending: set[asyncio.Task[None]] = set()
@@ -107,7 +109,7 @@ class PushWorker:
         if self._full or next_ms is None:
             return None
         shortest_s = 0.0 if pushes else _SHORTEST_SLEEP_S
-        return min(max(shortest_s, (next_ms - self._clock.now_ms()) / 1000), _LONGEST_SLEEP_S)
+        return min(max(shortest_s, self._clock.pause_s(next_ms - self._clock.now_ms())), _LONGEST_SLEEP_S)
 
     def _take(self, tx: Tx, limit: int) -> tuple[list[Push], int | None]:
         pushes = deliver.take_due(tx, self._tenant, self._clock.now_ms(), limit, self._policy)

@@ -1,10 +1,13 @@
 """`doorchime demo` as its user runs it: on the synthetic shop, and on a recording."""
 
+import contextlib
 import json
 import math
 import random
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -51,6 +54,36 @@ def test_a_shop_where_nobody_says_no_fails_the_demonstration_and_says_so(tmp_pat
     assert found["invariant_violations"] == 0
 
 
+def test_a_fast_run_keeps_every_promise_and_says_how_fast_it_was(tmp_path):
+    done, found = demo(tmp_path, "--seed", "5", "--speed", "20")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert found["pushes_delivered"] > 0
+    assert 0 < found["speed_reached"] <= 20
+    assert found["duration_s"] / found["real_s"] == pytest.approx(found["speed_reached"], rel=0.1)
+
+
+def test_a_run_that_is_told_to_end_leaves_nothing_running(tmp_path):
+    kept = tmp_path / "kept"
+    command = [sys.executable, "-m", "doorchime", "demo", "--headless", "--keep", str(kept)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        for line in running.stdout:
+            if "present" in line:
+                break
+        running.send_signal(signal.SIGTERM)
+        _, told = running.communicate(timeout=120)
+    assert running.returncode == 1
+    assert "signal" in told
+    for name in ("hub", "edges-1"):
+        assert json.loads((kept / f"{name}.log").read_text().splitlines()[-1])["event"] == "stopped", name
+    assert not [pid for pid in Path("/proc").glob("[0-9]*/cmdline") if str(kept).encode() in read(pid)]
+
+
+def read(path):
+    with contextlib.suppress(OSError):
+        return path.read_bytes()
+    return b""
+
+
 def test_a_recording_is_played_through_the_whole_system(tmp_path):
     trace = tmp_path / "walk.trace.jsonl"
     trace.write_text(recorded_walk())
@@ -65,7 +98,7 @@ def test_a_recording_is_played_through_the_whole_system(tmp_path):
     ("options", "told"),
     [
         (["--scenario", "nowhere"], "choose one of corner-shop"),
-        (["--speed", "3"], "only 1"),
+        (["--speed", "0.5"], "choose from 1"),
         (["--trace", "missing.trace.jsonl"], "missing.trace.jsonl"),
     ],
 )

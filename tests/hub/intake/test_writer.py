@@ -11,6 +11,7 @@ from hub.intake.inbound import Inbound
 from hub.intake.writer import GroupWriter
 from hub.ports import Conflict
 from hub.usecases.arrivals import MANY
+from tests.fakes import ManualClock
 from tests.hub.build import BOOTED_AT_MS, NOON_MS, RULES, TENANT, Ids, event, house, message, offer, person, sample
 from wire import messages
 from wire.errors import BadRequest, StoreFault
@@ -19,10 +20,11 @@ from wire.messages import Status
 AWAIT_S = 30
 
 
-class HandClock:
+class HandClock(ManualClock):
     """Hub time that moves when told."""
 
     def __init__(self, at_ms=NOON_MS):
+        super().__init__(at_ms)
         self.at_ms = at_ms
 
     def now_ms(self):

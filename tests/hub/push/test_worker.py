@@ -127,8 +127,8 @@ async def test_a_retry_comes_without_anybody_waking_it():
     bench = Bench(FakeChannel(Receipt(Fate.TRY_LATER)))
     bench.queue(1)
 
-    class Running:
-        """A clock that runs 1 ms per reading: real time plays no part."""
+    class Running(ManualClock):
+        """A clock that runs on with every reading: real time plays no part."""
 
         def now_ms(self):
             bench.clock.advance(400)
