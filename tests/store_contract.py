@@ -5,10 +5,23 @@ from dataclasses import fields, replace
 
 import pytest
 
-from hub.core.model import RECORDS, Consent, Decision, EdgeBoot, Grant, Offer, Profile, Push, Shop, Visit, ZoneStay
+from hub.core.model import (
+    RECORDS,
+    Consent,
+    ConsentEvent,
+    Decision,
+    EdgeBoot,
+    Grant,
+    Offer,
+    Profile,
+    Push,
+    Shop,
+    Visit,
+    ZoneStay,
+)
 from hub.ports import Conflict
 from hub.stores.rows import key_of
-from hub.stores.schema import BY_RECORD, TABLES
+from hub.stores.schema import BY_RECORD, TABLES, YEAR_MS
 
 T = "default"
 PLAIN = {"text": "x", "int": 7, "real": 0.5, "bool": True, "json": {"a": [1, None, "ü"]}}
@@ -277,7 +290,8 @@ class StoreContract:
         now_ms = 20 * 366 * 86_400_000
         for table in rules:
             column, keep_ms = table.retention.column, table.retention.keep_ms
-            old = row(table.record, **{column: now_ms - keep_ms} | _named(table, "old"))
+            apart = {name: name for hold in table.retention.holds for _, name in hold.match if name != "tenant"}
+            old = row(table.record, **apart | {column: now_ms - keep_ms} | _named(table, "old"))
             young = row(table.record, **{column: now_ms - keep_ms + 1} | _named(table, "young"))
             self.save(store, old, young)
         with store.write() as tx:
@@ -286,6 +300,37 @@ class StoreContract:
         with store.read() as tx:
             for table in rules:
                 assert tx.count(table.record, {"tenant": T}) == 1, table.name
+
+    def test_retention_leaves_what_another_row_speaks_for(self, store):
+        """Consent: the answer in force stays, and what was answered before it while the last answer is young."""
+        now_ms = 20 * YEAR_MS
+        limit_ms = now_ms - 6 * YEAR_MS
+
+        def said(name, profile, at_ms):
+            return row(ConsentEvent, event=name, profile=profile, at_ms=at_ms)
+
+        self.save(
+            store,
+            said("a1", "in force", 1), said("a2", "in force", limit_ms), row(Consent, profile="in force", event="a2"),
+            said("b1", "changed lately", 1), said("b2", "changed lately", limit_ms + 1),
+            said("c1", "erased long ago", 1), said("c2", "erased long ago", 2),
+            row(ConsentEvent, tenant="other", event="d1", at_ms=0),
+        )  # fmt: skip
+        with store.write() as tx:
+            assert tx.expire(T, now_ms, 1000) == {"consent_event": 3}
+            assert tx.expire(T, now_ms, 1000) == {}
+            left = [one.event for one in tx.find(ConsentEvent, {"tenant": T})]
+            assert left == ["a2", "b1", "b2"]
+            assert tx.count(ConsentEvent, {"tenant": "other"}) == 1
+
+    def test_what_is_held_keeps_nothing_else_from_going(self, store):
+        held = [row(ConsentEvent, event=f"a{n}", profile=f"p{n}", at_ms=n) for n in range(5)]
+        names = [row(Consent, profile=f"p{n}", event=f"a{n}") for n in range(5)]
+        free = [row(ConsentEvent, event=f"b{n}", profile=f"q{n}", at_ms=100 + n) for n in range(5)]
+        self.save(store, *held, *names, *free)
+        with store.write() as tx:
+            assert tx.expire(T, 20 * YEAR_MS, 3) == {"consent_event": 3}
+            assert tx.expire(T, 20 * YEAR_MS, 3) == {"consent_event": 2}
 
     def test_retention_takes_no_more_than_asked(self, store):
         self.save(store, *(row(EdgeBoot, boot=f"b{n}", last_at_ms=0) for n in range(5)))

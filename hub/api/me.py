@@ -44,7 +44,11 @@ async def whole(ctx: Ctx, key: Phone) -> dict[str, Any]:
 @router.delete("/v1/me")
 async def forget(ctx: Ctx, key: Phone) -> dict[str, Any]:
     """Erase the caller. The key stops working with this answer; tax records and proof of consent stay, nameless."""
-    return {"erased": await write(ctx, lambda tx: erase(tx, ctx.rules.tenant, str(key.profile)))}
+
+    def command(tx: Tx) -> dict[str, int]:
+        return erase(tx, ctx.rules.tenant, str(key.profile), ctx.clock.now_ms(), ctx.new_id)
+
+    return {"erased": await write(ctx, command)}
 
 
 class SightingRequest(BaseModel):

@@ -9,7 +9,14 @@ from typing import NamedTuple
 from hub.core.model import Grant, Offer
 from hub.core.offers import OfferBody
 from hub.core.states import OPEN_GRANT, GrantState
-from wire.curve import end_ms, fix_walk, read_curve, value_bp
+from wire.curve import MAX_LIFE_MS, end_ms, fix_walk, read_curve, value_bp
+
+LONGEST_LIFE_MS = 3 * MAX_LIFE_MS
+"""Longest time from issue to the deadline, ms: grace, life and tail of a curve at most, 90 days."""
+
+KEPT_MS = 120 * 86_400_000
+"""How long a grant is kept from its issue, ms: for complaints at the till. Above LONGEST_LIFE_MS plus the longest
+lock (a day), or an open promise would be thrown away."""
 
 MAX_LOCK_ERROR_MS = 5_000
 """Most that an edge's clock error may move t_lock back, ms: beyond it a bad clock would decide about money."""

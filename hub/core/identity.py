@@ -9,6 +9,9 @@ from wire.messages import BeaconKey
 BEACON = "beacon"
 """Namespace of advertised identities; the value is the 20 bytes UUID + major + minor."""
 
+ERASED = "erased-"
+"""How every pseudonym begins, and no profile id: those are ULIDs, without a hyphen."""
+
 STATIC_TRUST = 40
 """Trust of a static beacon, 0…100: it can be cloned, so below everything a person proves (loyalty id 60, app 80)."""
 
@@ -16,6 +19,19 @@ STATIC_TRUST = 40
 def identity_hash(hmac_key: bytes, namespace: str, value: bytes) -> str:
     """HMAC-SHA256 of namespace and value, hexadecimal; equal values in different namespaces differ."""
     return hmac.new(hmac_key, namespace.encode() + b"\0" + value, hashlib.sha256).hexdigest()
+
+
+def pseudonym(tenant: str, profile: str) -> str:
+    """What stays in place of an erased profile id.
+
+    Profile ids are random, so the hash cannot be found by guessing; rows of one person stay together, nameless.
+    """
+    return ERASED + hashlib.sha256(f"{tenant}/{profile}".encode()).hexdigest()[:24]
+
+
+def is_pseudonym(profile: str) -> bool:
+    """Whether this stands for somebody who was erased."""
+    return profile.startswith(ERASED)
 
 
 def beacon_value(beacon: BeaconKey) -> bytes:

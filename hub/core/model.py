@@ -132,7 +132,7 @@ class ConsentEvent:
     action: str
     notice: str  # id and version of the text shown
     notice_sha256: str
-    method: str  # app_screen | qr_signup | pos | paper | import
+    method: str  # app_screen | qr_signup | pos | paper | import; erasure: ended by it, without a notice
     actor: str
     at_ms: int
 

@@ -125,7 +125,7 @@ def audit(
     """Check every promise from the store; exit 1 when one was broken."""
     with plainly(), opened(config) as (settings, records), records.read() as tx:
         heard = Witness() if witness is None else read_witness(witness)
-        found = check_everything(tx, settings.tenant, settings.visit_grace_s * 1000, heard)
+        found = check_everything(tx, settings.tenant, settings.visit_grace_s * 1000, SystemClock().now_ms(), heard)
     report = {"invariant_violations": len(found), "violations": [violation._asdict() for violation in found]}
     lines = [f"{violation.invariant}: {violation.detail}" for violation in found]
     show(as_json, report, *lines, "every promise was kept" if not found else f"{len(found)} promises were broken")

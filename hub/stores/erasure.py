@@ -1,23 +1,22 @@
 """Erasure and retention, from the rules in the schema. Written on `Tx`, so every store does the same."""
 
-import hashlib
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
+from hub.core.identity import pseudonym
 from hub.ports import Tx
 from hub.stores.rows import key_of
-from hub.stores.schema import BY_RECORD, TABLES, Table
+from hub.stores.schema import TABLES, Table
 
 ROWS_AT_ONCE = 10_000
 """Rows handled per statement while erasing: bounds memory; the loop goes on until nothing is left."""
 
 
-def pseudonym(tenant: str, profile: str) -> str:
-    """What stays in place of an erased profile id.
+class Ageing(Tx, Protocol):
+    """A `Tx` that can also say what its retention rules no longer keep."""
 
-    Profile ids are random, so the hash cannot be found by guessing; rows of one person stay together, nameless.
-    """
-    return "erased-" + hashlib.sha256(f"{tenant}/{profile}".encode()).hexdigest()[:24]
+    def outdated(self, table: Table, tenant: str, before_ms: int, limit: int) -> list[Any]:
+        """Rows whose retention column is <= `before_ms` and that no hold of the table keeps, oldest first."""
 
 
 def erase(tx: Tx, tenant: str, profile: str) -> dict[str, int]:
@@ -58,15 +57,15 @@ def _pseudonymise(tx: Tx, table: Table, tenant: str, profile: str) -> int:
     return total
 
 
-def expire(tx: Tx, tenant: str, now_ms: int, limit: int) -> dict[str, int]:
+def expire(tx: Ageing, tenant: str, now_ms: int, limit: int) -> dict[str, int]:
     """Apply every table's retention rule, at most `limit` rows each; rows removed per table."""
     removed: dict[str, int] = {}
     for table in TABLES:
         rule = table.retention
         if rule.column is None:
             continue
-        old = [row for row in tx.due(table.record, rule.column, now_ms - rule.keep_ms, limit) if row.tenant == tenant]
-        count = tx.delete(BY_RECORD[table.record].record, [key_of(table, row) for row in old])
+        old = tx.outdated(table, tenant, now_ms - rule.keep_ms, limit)
+        count = tx.delete(table.record, [key_of(table, row) for row in old])
         if count:
             removed[table.name] = count
     return removed

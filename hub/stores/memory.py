@@ -11,7 +11,7 @@ from hub.core.states import WAITING_PUSH, PushState
 from hub.ports import Conflict, Key, R, Tx
 from hub.stores.erasure import erase, expire
 from hub.stores.rows import decoder, encoder, key_of, matches
-from hub.stores.schema import BY_RECORD, TABLES, Table
+from hub.stores.schema import BY_RECORD, TABLES, Hold, Table
 
 Rows = dict[Key, tuple[Any, ...]]
 
@@ -169,6 +169,24 @@ class MemoryTx:
     def expire(self, tenant: str, now_ms: int, limit: int) -> dict[str, int]:
         """See `hub.stores.erasure`."""
         return expire(self, tenant, now_ms, limit)
+
+    def outdated(self, table: Table, tenant: str, before_ms: int, limit: int) -> list[Any]:
+        """By age and holds."""
+        column = str(table.retention.column)
+        held = [(hold, self._speakers(hold, column, before_ms)) for hold in table.retention.holds]
+        found = []
+        for row in self.due(table.record, column, before_ms, len(self.rows[table.record])):
+            kept = any(tuple(getattr(row, ours) for _, ours in hold.match) in keys for hold, keys in held)
+            if row.tenant == tenant and not kept:
+                found.append(row)
+        return found[:limit]
+
+    def _speakers(self, hold: Hold, column: str, before_ms: int) -> set[tuple[Any, ...]]:
+        table = next(one for one in TABLES if one.name == hold.table)
+        places = [table.names.index(theirs) for theirs, _ in hold.match]
+        age = table.names.index(column) if hold.younger else None
+        rows = self.rows[table.record].values()
+        return {tuple(row[place] for place in places) for row in rows if age is None or row[age] > before_ms}
 
     def scan(self, tenant: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """Every row."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from hub.core import model
+from hub.core import grants, model
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -28,12 +28,25 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
+class Hold:
+    """Rows that a row of `table` still speaks for are kept whatever their age; `match`: (its column, ours).
+
+    With `younger` only a row that is not old itself speaks for others (in the retention column of the same table).
+    """
+
+    table: str
+    match: tuple[tuple[str, str], ...]
+    younger: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Retention:
     """Rows whose `column` is older than `keep_ms` go; rows where it is null stay. `column` None: kept, see `why`."""
 
     column: str | None
     keep_ms: int
     why: str
+    holds: tuple[Hold, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +105,7 @@ _COLUMNS = {record: _columns(record) for record in model.RECORDS}
 
 _CONFIG = Retention(None, 0, "configuration: kept until staff change it")
 _NOBODY = Erasure("none", "holds no personal data")
+_SAME_PURPOSE = (("tenant", "tenant"), ("profile", "profile"), ("purpose", "purpose"))
 
 TABLES: tuple[Table, ...] = (
     Table(model.Shop, "shop", ("tenant", "store"), _CONFIG, _NOBODY),
@@ -119,7 +133,15 @@ TABLES: tuple[Table, ...] = (
     ),
     Table(
         model.ConsentEvent, "consent_event", ("tenant", "event"),
-        Retention("at_ms", 6 * YEAR_MS, "proof of consent: limitation periods of data-protection claims"),
+        Retention(
+            "at_ms", 6 * YEAR_MS,
+            "proof of consent: limitation periods of data-protection claims; they run from your last answer to the "
+            "same question, and the answer in force is kept",
+            holds=(
+                Hold("consent", (*_SAME_PURPOSE, ("event", "event"))),
+                Hold("consent_event", _SAME_PURPOSE, younger=True),
+            ),
+        ),
         Erasure("pseudonymise", "proof that we were allowed to, GDPR 17(3)(e)", blank={"actor": ""}),
         indexes=(("tenant", "profile"),), due=("at_ms",),
     ),
@@ -150,7 +172,7 @@ TABLES: tuple[Table, ...] = (
     ),
     Table(
         model.Grant, "offer_grant", ("tenant", "grant"),
-        Retention("issued_at_ms", 120 * DAY_MS, "longer than any life plus cool-down, for complaints at the till"),
+        Retention("issued_at_ms", grants.KEPT_MS, "longer than any life plus cool-down, for complaints at the till"),
         Erasure("delete", "promised to the person"),
         unique=(("tenant", "code_hash"),), indexes=(("tenant", "profile", "state"), ("tenant", "state")),
         due=("due_at_ms", "issued_at_ms"),

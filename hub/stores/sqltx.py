@@ -209,6 +209,19 @@ class SqlTx(ABC):
         """See `hub.stores.erasure`."""
         return expire(self, tenant, now_ms, limit)
 
+    def outdated(self, table: Table, tenant: str, before_ms: int, limit: int) -> list[Any]:
+        """By age and holds."""
+        age = f'"{table.retention.column}"'
+        # the tenant as an expression: an index that begins with it would be walked as a whole
+        sql = f"SELECT {self.selected(table)} FROM \"{table.name}\" t WHERE t.{age} <= ? AND t.tenant || '' = ?"
+        args: list[Any] = [before_ms, tenant]
+        for hold in table.retention.holds:
+            match = " AND ".join(f'h."{theirs}" = t."{ours}"' for theirs, ours in hold.match)
+            young = f" AND h.{age} > ?" if hold.younger else ""
+            sql += f' AND NOT EXISTS (SELECT 1 FROM "{hold.table}" h WHERE {match}{young})'
+            args += [before_ms] if hold.younger else []
+        return [decoder(table)(row) for row in self.rows(f"{sql} ORDER BY t.{age} LIMIT ?", [*args, limit])]
+
     def scan(self, tenant: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """Every row of every table."""
         for table in TABLES:

@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple, TypeVar
 
 from hub.core import decision, grants, watermark
+from hub.core.identity import is_pseudonym
 from hub.core.model import ConsentEvent, Decision, EdgeBoot, Grant, Push, Redemption, Visit
 from hub.core.states import GrantState, Purpose, PushState
 from hub.ports import Tx
@@ -31,9 +32,11 @@ class Violation(NamedTuple):
 class Witness:
     """What others recorded. All optional: an empty witness checks the store against itself.
 
-    `phones`: one dict per push received {device, grant, received_at_ms, curve}; `tills`: one per accepted redemption
-    {grant, redemption, value_bp, discount_minor, t_lock_ms}; `published`: edge → last sequence it gave out, summed
-    over its boots; `bystanders`: hexadecimal identifiers that must be nowhere; `texts`: lines of logs and captures.
+    They are of the last days, and hold nothing about people who were erased before they used an offer: the store has
+    nothing left to compare with. `phones`: one dict per push received {device, grant, received_at_ms, curve}; `tills`:
+    one per accepted redemption {grant, redemption, value_bp, discount_minor, t_lock_ms}; `published`: edge → last
+    sequence it gave out, summed over its boots; `bystanders`: hexadecimal identifiers that must be nowhere; `texts`:
+    lines of logs and captures.
     """
 
     phones: list[dict[str, Any]] = field(default_factory=list)
@@ -48,6 +51,7 @@ class _Facts:
     tx: Tx
     tenant: str
     grace_ms: int
+    at_ms: int
     witness: Witness
     visits: dict[str, Visit]
     grants: dict[str, Grant]
@@ -60,9 +64,16 @@ class _Facts:
         past = [event for event in self.ledger.get((profile, purpose), []) if event.at_ms <= at_ms]
         return bool(past) and past[-1].action == "given"
 
+    def outlived(self, grant_seen_at_ms: int) -> bool:
+        """Whether a grant that lived at that instant may have gone by retention since."""
+        return self.at_ms - (grant_seen_at_ms - grants.LONGEST_LIFE_MS) >= grants.KEPT_MS
 
-def audit(tx: Tx, tenant: str, grace_ms: int, witness: Witness) -> list[Violation]:
-    """Check everything; an empty list means that every promise was kept."""
+
+def audit(tx: Tx, tenant: str, grace_ms: int, at_ms: int, witness: Witness) -> list[Violation]:
+    """Check everything as it stands at `at_ms`; an empty list means that every promise was kept.
+
+    What erasure and retention took away breaks no promise.
+    """
     ledger: dict[tuple[str, str], list[ConsentEvent]] = defaultdict(list)
     for event in _all(tx, ConsentEvent, tenant):
         ledger[event.profile, event.purpose].append(event)
@@ -72,6 +83,7 @@ def audit(tx: Tx, tenant: str, grace_ms: int, witness: Witness) -> list[Violatio
         tx=tx,
         tenant=tenant,
         grace_ms=grace_ms,
+        at_ms=at_ms,
         witness=witness,
         visits={row.visit: row for row in _all(tx, Visit, tenant)},
         grants={row.grant: row for row in _all(tx, Grant, tenant)},
@@ -156,7 +168,8 @@ def _redeemed_value(facts: _Facts) -> Iterator[str]:
     for row in facts.redemptions:
         grant = facts.grants.get(row.grant)
         if grant is None:
-            yield f"redemption {row.redemption} is of a grant that does not exist"
+            if not is_pseudonym(row.profile) and not facts.outlived(row.t_lock_ms):
+                yield f"redemption {row.redemption} is of a grant that does not exist"
             continue
         value_bp = grants.value_at(grant, row.t_lock_ms)
         if row.value_bp != value_bp:
@@ -215,10 +228,12 @@ def _decisions(facts: _Facts) -> Iterator[str]:
 
 
 def _witnesses_agree(facts: _Facts) -> Iterator[str]:
+    erased = {row.grant for row in facts.redemptions if is_pseudonym(row.profile)}
     for one in facts.witness.phones:
         grant = facts.grants.get(str(one["grant"]))
         if grant is None:
-            yield f"a phone received grant {one['grant']}, which the hub does not know"
+            if one["grant"] not in erased:
+                yield f"a phone received grant {one['grant']}, which the hub does not know"
         elif one["curve"] != grant.curve:
             yield f"a phone was shown another curve than grant {grant.grant} promises"
     rows = {row.redemption: row for row in facts.redemptions}

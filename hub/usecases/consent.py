@@ -62,6 +62,15 @@ def record_consents(tx: Tx, change: ConsentChange, at_ms: int, new_id: NewId) ->
     return consents_of(tx, tenant, profile)
 
 
+def end_consents(tx: Tx, tenant: str, profile: str, method: str, at_ms: int, new_id: NewId) -> None:
+    """Write in the ledger that everything in force has ended, so that it says for how long there was permission."""
+    in_force = tx.find(Consent, {"tenant": tenant, "profile": profile, "given": True}, limit=MANY)
+    end = "withdrawn"
+    tx.insert(
+        [ConsentEvent(tenant, new_id(), profile, one.purpose, end, "", "", method, "", at_ms) for one in in_force]
+    )
+
+
 def _hold_back(tx: Tx, tenant: str, profile: str, at_ms: int) -> None:
     waiting = tx.find(Push, {"tenant": tenant, "profile": profile, "state": WAITING_PUSH}, limit=MANY)
     settled: dict[str, Any] = {

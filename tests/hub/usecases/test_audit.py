@@ -7,11 +7,27 @@ import pytest
 from hub.core.grants import code_hash, grant_code
 from hub.core.model import Consent, ConsentEvent, Decision, EdgeBoot, Grant, Push, Redemption, Visit
 from hub.core.states import GrantState, PushState
-from hub.usecases import presence
+from hub.stores.schema import DAY_MS, YEAR_MS
+from hub.usecases import deadlines, presence
 from hub.usecases.arrivals import MANY
 from hub.usecases.audit import INVARIANTS, Witness, audit
+from hub.usecases.me import erase
 from hub.usecases.redeem import RedeemRequest, redeem, reverse
-from tests.hub.build import KEY, NOON_MS, RULES, TENANT, Ids, batch, event, house, offer, person
+from tests.hub.build import (
+    BOOTED_AT_MS,
+    EVERY_PURPOSE,
+    KEY,
+    NOON_MS,
+    RULES,
+    TENANT,
+    Ids,
+    batch,
+    consents,
+    event,
+    house,
+    offer,
+    person,
+)
 
 GRACE_MS = RULES.grace_ms
 
@@ -47,6 +63,10 @@ class Day:
             (row,) = tx.find(kind, {"tenant": TENANT}, limit=MANY)
         return row
 
+    def all(self, kind):
+        with self.store.read() as tx:
+            return tx.find(kind, {"tenant": TENANT}, limit=MANY)
+
     def put(self, *rows):
         with self.store.write() as tx:
             for row in rows:
@@ -55,9 +75,9 @@ class Day:
     def change(self, kind, **changes):
         self.put(replace(self.one(kind), **changes))
 
-    def violations(self, **witness):
+    def violations(self, at_ms=NOON_MS + 120_000, **witness):
         with self.store.read() as tx:
-            return audit(tx, TENANT, GRACE_MS, replace(self.witness, **witness))
+            return audit(tx, TENANT, GRACE_MS, at_ms, replace(self.witness, **witness))
 
     def broken(self, **witness):
         return {violation.invariant for violation in self.violations(**witness)}
@@ -148,3 +168,76 @@ def test_a_reversal_keeps_every_promise(day):
         assert reverse(tx, TENANT, day.redemption.redemption, NOON_MS + 90_000).reason == "already_reversed"
         assert reverse(tx, TENANT, "none", NOON_MS).reason == "unknown_redemption"
     assert day.violations() == []
+
+
+def test_a_redemption_whose_grant_is_not_there_is_found(day):
+    with day.store.write() as tx:
+        tx.delete(Grant, [(TENANT, day.grant.grant)])
+    assert "redeemed at the curve's value at t_lock" in day.broken()
+
+
+def test_erasure_keeps_every_promise(day):
+    with day.store.write() as tx:
+        erase(tx, TENANT, "p1", NOON_MS + 90_000, Ids())
+        assert not tx.find(Grant, {"tenant": TENANT})
+    assert day.one(Redemption).profile.startswith("erased-")
+    assert day.violations() == []
+
+
+def test_an_erased_persons_ledger_says_for_how_long_there_was_permission(day):
+    erased_at_ms = NOON_MS + 7 * YEAR_MS
+    with day.store.write() as tx:
+        consents(tx, "p2", {"analytics": False}, 0)
+        erase(tx, TENANT, "p1", erased_at_ms, later_ids())
+    rows = day.all(ConsentEvent)
+    ended = [(row.purpose, row.action, row.at_ms, row.actor) for row in rows if row.method == "erasure"]
+    assert ended == [(purpose, "withdrawn", erased_at_ms, "") for purpose in sorted(EVERY_PURPOSE)]
+    clean_up(day, erased_at_ms + 6 * YEAR_MS - 1)
+    assert len(day.all(ConsentEvent)) == 6 + 1, "what was given 13 years ago ended less than 6 years ago"
+    clean_up(day, erased_at_ms + 6 * YEAR_MS)
+    assert [row.profile for row in day.all(ConsentEvent)] == ["p2"]
+
+
+def later_ids():
+    ids = Ids()
+    ids.count = 1000
+    return ids
+
+
+def clean_up(day, at_ms):
+    with day.store.write() as tx:
+        deadlines.clean(tx, RULES, at_ms)
+
+
+AGES_DAYS = (0, 1, 8, 31, 91, 121, 130, 6 * 366 + 1, 10 * 366 + 1)
+
+
+@pytest.mark.parametrize("days", AGES_DAYS)
+def test_retention_keeps_every_promise(day, days):
+    """At every age something has just gone; what is left still holds together, with what others recorded too."""
+    at_ms = NOON_MS + 60_000 + days * DAY_MS
+    with day.store.write() as tx:
+        deadlines.sweep(tx, RULES, at_ms)
+    clean_up(day, at_ms)
+    assert (len(day.all(Visit)) == 1) == (days <= 90)
+    assert (len(day.all(Grant)) == 1) == (days <= 120)
+    assert (len(day.all(Redemption)) == 1) == (days <= 3660)
+    witness = {
+        "published": {},
+        "phones": day.witness.phones if days <= 120 else [],
+        "tills": day.witness.tills if days <= 3660 else [],
+    }
+    assert day.violations(at_ms, **witness) == []
+
+
+def test_consent_given_long_ago_is_still_in_force_and_proven(day):
+    later_ms = NOON_MS + 7 * YEAR_MS
+    clean_up(day, later_ms)
+    with day.store.write() as tx:
+        built = batch(event(1, "enter", mono_ms=later_ms - BOOTED_AT_MS), boot="b2", received_at_ms=later_ms)
+        presence.commit_presence(tx, [built], RULES, later_ms, later_ids())
+    assert day.one(Visit).entered_at_ms == later_ms
+    assert day.violations(later_ms + 1000, phones=[], published={}) == []
+    withdraw(day, "presence_detection", later_ms + 2000)
+    clean_up(day, later_ms + 3000)
+    assert day.violations(later_ms + 3000, phones=[], published={}) == [], "the line that ended today proves the past"
