@@ -63,7 +63,7 @@ def test_keys_are_made_listed_without_their_secret_and_revoked(hub):
     made = hub.json("keys", "create", "--scope", "pos", "--label", "till 1", "--store", "s1")
     listed = hub.run("keys", "list")
     assert "till 1" in listed
-    assert made["key"].rpartition("_")[2] not in listed
+    assert made["key"].split("_", 2)[2] not in listed  # the secret itself may hold underscores
     assert "secret" not in json.dumps(hub.json("keys", "list"))
     assert "revoked" in hub.run("keys", "revoke", made["key_id"])
     assert "no active key" in hub.run("keys", "revoke", made["key_id"], code=1)
