@@ -243,6 +243,29 @@ class StoreContract:
         assert not failures
         assert sorted(n for n, _ in wins) == [0, 1, 2, 3, 4]
 
+    def test_what_one_writer_read_no_other_changes_before_it_writes(self, store, another):
+        """A command beside the hub reads a row, thinks, and writes it back whole; the hub does the same meanwhile."""
+        self.save(store, row(EdgeBoot, upto=0))
+        start, failures = threading.Barrier(4), []
+
+        def count_up(mine):
+            try:
+                start.wait(60)
+                for _ in range(25):
+                    with mine.write() as tx:
+                        (found,) = tx.get(EdgeBoot, [(T, "x", "x")])
+                        tx.put([replace(found, upto=found.upto + 1)])
+            except Exception as exc:
+                failures.append(exc)
+
+        threads = [threading.Thread(target=count_up, args=((store, another)[n % 2],)) for n in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(120)
+        assert not failures
+        assert [one.upto for one in self.load(store, EdgeBoot, ("x", "x"))] == [100]
+
     def test_visits_near_are_those_that_overlap(self, store):
         self.save(
             store, visit("a", entered=0, seen=10), visit("b", entered=20, seen=30), visit("c", entered=40, seen=50)

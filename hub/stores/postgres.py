@@ -21,6 +21,20 @@ MIGRATIONS = ("0001_first",)
 MIGRATION_LOCK = 0x646F6F72
 """Advisory lock ("door"): two hubs starting at once must not both migrate."""
 
+WRITE_LOCK = 0x6877
+"""First key of the advisory lock ("hw") that every write transaction takes before anything else, and holds to its end.
+
+Use cases read rows, think, and write whole rows back; under READ COMMITTED a second writer (a command beside the hub)
+would undo what the first has committed in between, watermarks included. So writers take turns, as SQLite makes them.
+The second key is the schema: hubs that share a database do not wait for one another. When workers lease partitions,
+their rows are disjoint by lease: they take this lock shared, and whoever holds no lease takes it as it is here.
+"""
+
+LOCK_WAIT_MS = 10_000
+"""Longest wait for a lock while writing, ms, as SQLite's BUSY_MS: beyond it somebody hangs, and waiting is no help."""
+
+_MY_TURN = "SELECT set_config('lock_timeout', %s, true), pg_advisory_xact_lock(%s, hashtext(current_schema()))"
+
 CONNECT_S = 10
 """Longest wait for a connection, s."""
 
@@ -67,10 +81,11 @@ class PostgresStore:
 
     @contextmanager
     def write(self) -> Iterator[Tx]:
-        """One durable transaction."""
+        """One durable transaction; waits while another connection writes."""
         with self._turns.writer() as connection:
             try:
                 with _faults(), connection.transaction():
+                    connection.execute(_MY_TURN, [str(LOCK_WAIT_MS), WRITE_LOCK])
                     yield PostgresTx(connection)
             except StoreFault:
                 self._turns.drop_writer()
@@ -160,5 +175,7 @@ def _faults() -> Iterator[None]:
         yield
     except psycopg.errors.UniqueViolation as exc:
         raise Conflict(exc.diag.constraint_name or "unique") from exc
+    except psycopg.errors.LockNotAvailable as exc:
+        raise StoreFault("PostgreSQL: another program has been writing for too long; see pg_stat_activity") from exc
     except (psycopg.OperationalError, psycopg.InternalError, psycopg.InterfaceError) as exc:
         raise StoreFault(f"PostgreSQL: {type(exc).__name__}") from exc  # its text may quote a value
