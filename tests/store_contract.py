@@ -10,6 +10,7 @@ from hub.core.model import (
     Consent,
     ConsentEvent,
     Decision,
+    Edge,
     EdgeBoot,
     Grant,
     Offer,
@@ -21,7 +22,7 @@ from hub.core.model import (
 )
 from hub.ports import Conflict
 from hub.stores.rows import key_of
-from hub.stores.schema import BY_RECORD, TABLES, YEAR_MS
+from hub.stores.schema import BY_RECORD, DAY_MS, TABLES, YEAR_MS
 
 T = "default"
 PLAIN = {"text": "x", "int": 7, "real": 0.5, "bool": True, "json": {"a": [1, None, "ü"]}}
@@ -345,6 +346,14 @@ class StoreContract:
             left = [one.event for one in tx.find(ConsentEvent, {"tenant": T})]
             assert left == ["a2", "b1", "b2"]
             assert tx.count(ConsentEvent, {"tenant": "other"}) == 1
+
+    def test_the_watermark_of_a_running_boot_stays_however_quiet_its_edge(self, store):
+        """Forgotten, the boot's next event would look like a loss of everything before it."""
+        boots = [row(EdgeBoot, edge=edge, boot=boot, last_at_ms=0) for edge in ("e1", "e2") for boot in ("b1", "b2")]
+        self.save(store, *boots, row(Edge, edge="e1", status_boot="b2"), row(Edge, edge="e2", status_boot="b3"))
+        with store.write() as tx:
+            assert tx.expire(T, 31 * DAY_MS, 1000) == {"edge_boot": 3}
+            assert [(one.edge, one.boot) for one in tx.find(EdgeBoot, {"tenant": T})] == [("e1", "b2")]
 
     def test_what_is_held_keeps_nothing_else_from_going(self, store):
         held = [row(ConsentEvent, event=f"a{n}", profile=f"p{n}", at_ms=n) for n in range(5)]

@@ -113,7 +113,11 @@ TABLES: tuple[Table, ...] = (
     Table(model.Edge, "edge", ("tenant", "edge"), _CONFIG, _NOBODY, indexes=(("tenant", "store"),)),
     Table(
         model.EdgeBoot, "edge_boot", ("tenant", "edge", "boot"),
-        Retention("last_at_ms", 30 * DAY_MS, "an outbox holds a week; a month later nothing of that boot can come"),
+        Retention(
+            "last_at_ms", 30 * DAY_MS,
+            "an outbox holds a week; a month later nothing of that boot can come, unless the edge still runs it",
+            holds=(Hold("edge", (("tenant", "tenant"), ("edge", "edge"), ("status_boot", "boot"))),),
+        ),
         _NOBODY, due=("last_at_ms",),
     ),
     Table(

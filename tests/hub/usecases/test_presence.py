@@ -332,3 +332,16 @@ def test_the_quarantine_is_capped(hub):
         removed = deadlines.clean(tx, replace(RULES, quarantine_max=5), NOON_MS + 100)
     assert removed["quarantine_over_cap"] == 15
     assert [row.seq for row in hub.all(Quarantine)] == [15, 16, 17, 18, 19]
+
+
+def test_an_edge_that_was_quiet_for_a_month_has_lost_nothing(hub):
+    furnish(hub)
+    with hub.store.write() as tx:
+        record_status(tx, "s1", "e-door", status("online"), RULES, hub.now_ms)
+    hub.send(event(1, "enter"), event(2, "exit"))
+    month_s = 40 * 86_400
+    with hub.store.write() as tx:
+        deadlines.clean(tx, RULES, NOON_MS + month_s * 1000)
+    hub.send(event(3, "enter"), after_s=month_s, oldest_seq=3)
+    assert not hub.all(Loss)
+    assert (hub.one(EdgeBoot).committed, hub.one(EdgeBoot).upto) == (3, 3)
