@@ -230,6 +230,7 @@ class GroupWriter:
             round_.results.append((command, result, failure))
             if isinstance(result, Effects):
                 self._merge(round_, presence.Committed(result))
+        now_ms = self._clock.now_ms()  # commands have stamped what they did: what follows from it is not older
         self._statuses(tx, round_, now_ms)
         self._presence(tx, round_, now_ms)
         if sweep:

@@ -11,6 +11,8 @@ from hub.intake.inbound import Inbound
 from hub.intake.writer import GroupWriter
 from hub.ports import Conflict
 from hub.usecases.arrivals import MANY
+from hub.usecases.audit import Witness, audit
+from hub.usecases.consent import ConsentChange, record_consents
 from tests.fakes import ManualClock
 from tests.hub.build import BOOTED_AT_MS, NOON_MS, RULES, TENANT, Ids, event, house, message, offer, person, sample
 from wire import messages
@@ -52,8 +54,8 @@ class Told:
 
 
 class Hub:
-    def __init__(self, store, **more):
-        self.store, self.clock, self.told = store, HandClock(), Told()
+    def __init__(self, store, clock=None, **more):
+        self.store, self.clock, self.told = store, clock or HandClock(), Told()
         self.faults = []
         self.fell = threading.Event()
         with store.write() as tx:
@@ -77,6 +79,14 @@ class Hub:
     def all(self, kind):
         with self.store.read() as tx:
             return tx.find(kind, {"tenant": TENANT}, limit=MANY)
+
+
+class TickingClock(HandClock):
+    """Hub time that passes: a millisecond with every look at it."""
+
+    def now_ms(self):
+        self.at_ms += 1
+        return self.at_ms
 
 
 @pytest.fixture
@@ -124,6 +134,27 @@ def test_a_command_that_fails_undoes_itself_alone(hub):
     assert isinstance(futures[1].exception(), BadRequest)
     assert isinstance(futures[2].exception(), Conflict)
     assert {row.profile for row in hub.all(Profile)} == {"p1", "good"}
+
+
+def test_permission_given_in_the_round_of_its_first_use_is_older_than_that_use(store):
+    clock = TickingClock()
+    hub = Hub(store, clock)
+    with hub.store.write() as tx:
+        person(tx, 2, purposes=("presence_detection",))
+
+    def agree(tx):
+        wanted = dict.fromkeys(("personalised_offers", "marketing_push"), True)
+        change = ConsentChange(TENANT, "p2", wanted, "n@1", "0" * 64, "app_screen", "p2")
+        return record_consents(tx, change, clock.now_ms(), Ids())
+
+    hub.writer.submit(agree)
+    hub.offer(event(1, "enter", who=2), token="t1")
+    hub.writer.start()
+    hub.told.expect(lambda told: told.tokens == ["t1"])
+    assert hub.told.pushes == 1
+    with hub.store.read() as tx:
+        assert audit(tx, TENANT, RULES.grace_ms, clock.now_ms(), Witness()) == []
+    hub.writer.stop()
 
 
 def test_a_command_given_up_before_its_turn_is_not_run(hub):
