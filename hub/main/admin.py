@@ -17,11 +17,13 @@ from hub.core.model import ApiKey, Quarantine
 from hub.main.clock import NewUlid, SystemClock
 from hub.main.terminal import ConfigOption, JsonOption, opened, plainly, show
 from hub.main.wiring import rules_of
+from hub.ports import NewId, Store
 from hub.stores import open_store
 from hub.usecases import keys, presence
+from hub.usecases.arrivals import Rules
 from hub.usecases.audit import Witness
 from hub.usecases.audit import audit as check_everything
-from wire.errors import BadConfig
+from wire.errors import BadConfig, LocalFault
 
 __all__ = ["audit", "backup", "keys_app", "open_store", "quarantine_app"]
 
@@ -103,16 +105,30 @@ def replay_quarantine(
         where = {"tenant": settings.tenant} | ({"quarantine": row} if row else {"fault": "ours"})
         with records.read() as tx:
             found = tx.find(Quarantine, where, limit=ROWS_SHOWN)
-        applied, left = 0, 0
-        for one in found:  # each alone: one that fails again must not keep the others
-            with records.write() as tx:
-                done = presence.replay(tx, one, rules, clock.now_ms(), new_id)
-            applied += done or 0
-            left += done is None
+        applied, left = 0, []
+        for one in found:
+            done, why = _replay_alone(records, one, rules, clock.now_ms(), new_id)
+            applied += done
+            left += [f"{one.quarantine}: left aside, {why}"] if why else []
     if row and not found:
         typer.echo(f"doorchime: no row {row}; see `doorchime hub quarantine list`", err=True)
         raise typer.Exit(1)
-    show(as_json, {"events": applied, "left": left}, f"{applied} events applied, {left} rows cannot be replayed")
+    show(as_json, {"events": applied, "left": len(left)}, *left, f"{applied} events applied, {len(left)} rows left")
+
+
+def _replay_alone(records: Store, row: Quarantine, rules: Rules, at_ms: int, new_id: NewId) -> tuple[int, str]:
+    """Replay one row in a transaction of its own: one that fails again must not keep the others.
+
+    How many events were applied, and why it stays aside; empty when it does not.
+    """
+    try:
+        with records.write() as tx:
+            done = presence.replay(tx, row, rules, at_ms, new_id)
+    except LocalFault:
+        raise  # the store, not the row
+    except Exception as failure:  # whatever was wrong with it is not mended yet; its text may quote a value
+        return 0, f"it still fails ({type(failure).__name__})"
+    return (0, "it is no message that the hub failed on, or its edge is gone") if done is None else (done, "")
 
 
 def audit(

@@ -91,11 +91,11 @@ def edge(name, zone_name, store="s1"):
     return Edge(TENANT, name, store, zone_name, False, "never", "", 0, 1, 0)
 
 
-def person(tx, number=1, purposes=EVERY_PURPOSE, device=True, at_ms=0):
+def person(tx, number=1, purposes=EVERY_PURPOSE, device=True, at_ms=0, key=KEY):
     """Enrol somebody with beacon `number`; returns the profile id."""
     profile = f"p{number}"
     tx.put([Profile(TENANT, profile, "active", None, "UTC", "en", at_ms, at_ms)])
-    value = identity_hash(KEY, BEACON, beacon_value(beacon(number)))
+    value = identity_hash(key, BEACON, beacon_value(beacon(number)))
     tx.put([Identity(TENANT, BEACON, value, profile, 40, "test", at_ms, None)])
     if device:
         tx.put([Device(TENANT, f"d{number}", profile, "mqtt", "", True, at_ms, None)])

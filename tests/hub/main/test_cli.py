@@ -2,15 +2,18 @@
 
 import json
 import stat
+from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
 
-from hub.core.model import Quarantine
+from hub.config import read_secret
+from hub.core.model import EdgeBoot, Quarantine, Visit
 from hub.main.cli import app
 from hub.stores import open_store
+from hub.usecases import presence
 from hub.usecases.audit import INVARIANTS
-from tests.hub.build import TENANT
+from tests.hub.build import NOON_MS, RULES, TENANT, batch, event, house, person, sample
 from tests.hub.usecases.test_audit import BREAKS, Day
 
 
@@ -97,6 +100,37 @@ def test_quarantine_is_listed_without_bodies_unless_asked(hub):
     assert "body-of-it" in hub.run("quarantine", "list", "--bodies")
     assert hub.json("quarantine", "replay", "q1") == {"events": 0, "left": 1}
     assert "no row" in hub.run("quarantine", "replay", "nope", code=1)
+
+
+def test_replay_applies_what_is_mended_and_leaves_what_still_fails(hub):
+    hub.run("init")
+    store = open_store(f"sqlite:{hub.database}")
+    secret = read_secret(hub.config.parent / "secret")
+    rules = replace(RULES, hmac_key=secret)
+    enter, late = event(1, "enter"), sample(2)
+    with store.write() as tx:
+        house(tx)
+        person(tx, key=secret)
+        presence.set_aside(tx, batch(enter, edge="e-door"), "KeyError in the hub", rules, NOON_MS)
+        presence.set_aside(tx, batch(late, edge="e-door"), "KeyError in the hub", rules, NOON_MS)
+        presence.set_aside(tx, batch(sample(1), edge="e-floor"), "KeyError in the hub", rules, NOON_MS)
+        first, *_ = tx.find(Quarantine, {"tenant": TENANT})
+        tx.put([replace(first, body="not what we wrote")])
+    assert hub.json("quarantine", "replay") == {"events": 2, "left": 1}
+    with store.read() as tx:
+        assert [one.quarantine for one in tx.find(Quarantine, {"tenant": TENANT})] == [first.quarantine]
+        accounts = {row.edge: (row.committed, row.quarantined) for row in tx.find(EdgeBoot, {"tenant": TENANT})}
+    assert accounts == {"e-door": (1, 1), "e-floor": (1, 0)}
+    told = hub.run("quarantine", "replay")
+    assert f"{first.quarantine}: left aside, it still fails (ValidationError)" in told
+    assert "not what we wrote" not in told
+    with store.write() as tx:
+        tx.put([first])
+    assert "1 events applied, 0 rows left" in hub.run("quarantine", "replay", first.quarantine)
+    with store.read() as tx:
+        assert tx.count(Visit, {"tenant": TENANT}) == 1
+    store.close()
+    assert hub.json("audit")["violations"] == []
 
 
 def test_backup_copies_a_database_in_use_and_never_overwrites(hub, tmp_path):
