@@ -330,8 +330,11 @@ class Agent:
             await self._keep(facts)
 
     async def _tell(self) -> None:
-        """Counters and gauges, QoS 0: the next comes soon."""
-        totals = await self._on_disk(lambda: self._spool.totals(self._clocks.boot_ms()))
+        """Counters and gauges, QoS 0: the next comes soon. What has waited too long is given up first."""
+        now_ms = self._clocks.boot_ms()
+        if await self._on_disk(lambda: self._spool.expire(now_ms)):
+            await self._refresh()
+        totals = await self._on_disk(lambda: self._spool.totals(now_ms))
         heard = ("adverts_heard", "adverts_dropped_private", "adverts_canary", "adverts_bad")
         counters = {name: self._scanner.counts[name] for name in heard}
         counters["adverts_bad"] += self._engine.bad

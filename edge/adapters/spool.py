@@ -24,7 +24,7 @@ ROW_OVERHEAD = 48
 """Bytes a row takes beside its JSON, about: key, index entry, page fill."""
 
 AGE_SLACK_MS = 60_000
-"""How far beyond the age limit before anything is dropped, ms: not one row with every event."""
+"""How far beyond the age limit before anything is dropped, ms: not one row with every event, nor a write each look."""
 
 SCAN_ROWS = 20_000
 """Rows looked at in one decision what to drop: bounds memory and the time writing waits; the next goes on."""
@@ -86,7 +86,7 @@ class Spool:
     def __init__(self, path: Path, limits: Limits) -> None:
         self.corrupt: Path | None = None
         self._path, self._limits = path, limits
-        self._boot_no = self._base_ms = self._ran_ms = 0
+        self._boot_no = self._base_ms = self._ran_ms = self._noted_ms = 0
         self._rows = self._bytes = self._published = self._lost = self._samples_dropped = 0
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -123,6 +123,16 @@ class Spool:
             )
             self._enforce()
         return seqs
+
+    def expire(self, mono_ms: int) -> bool:
+        """Drop what has waited too long although nothing is appended; whether anything was. Cheap: call it often."""
+        self._ran_ms = max(self._ran_ms, self._base_ms + mono_ms)
+        if not self._rows or self._ran_ms < self._noted_ms + AGE_SLACK_MS:
+            return False
+        before = self._lost
+        with self._change():  # also notes the running time: or what waits over many short starts would never grow old
+            self._drop_old()
+        return self._lost > before
 
     def boots(self) -> list[Boot]:
         """Boots of which something is held, oldest first; the current one always, and last."""
@@ -277,17 +287,10 @@ class Spool:
             (drop.boot_no, drop.seq),
         ).fetchone()
         near = [one for one in (before, behind) if one is not None and (one is before or one[5] == "lost")]
-        samples, enters, exits = drop.counts
-        return Drop(
-            drop.boot_no,
-            min([drop.first_seq, *(one[0] for one in near)]),
-            max([drop.seq, *(one[1] for one in near)]),
-            (
-                samples + sum(one[2] for one in near),
-                enters + sum(one[3] for one in near),
-                exits + sum(one[4] for one in near),
-            ),
-        )
+        first_seq = min([drop.first_seq, *(one[0] for one in near)])
+        seq = max([drop.seq, *(one[1] for one in near)])
+        samples, enters, exits = (own + sum(one[2 + n] for one in near) for n, own in enumerate(drop.counts))
+        return Drop(drop.boot_no, first_seq, seq, (samples, enters, exits))
 
     def _insert(self, boot_no: int, event: dict[str, Any], ran_ms: int) -> None:
         body = json.dumps(event, separators=(",", ":"))
@@ -320,6 +323,7 @@ class Spool:
                     (self._rows, self._bytes, self._published, self._lost, self._samples_dropped, self._ran_ms),
                 )
                 self._db.execute("COMMIT")
+                self._noted_ms = self._ran_ms
         except BaseException:
             self._rows, self._bytes, self._published, self._lost, self._samples_dropped = before
             if self._db.in_transaction:

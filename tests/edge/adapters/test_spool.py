@@ -319,6 +319,11 @@ class Accounts(RuleBasedStateMachine):
     def wait(self, ms):
         self.now += ms
 
+    @rule()
+    def expire(self):
+        lost = self.spool.totals(self.now).lost
+        assert self.spool.expire(self.now) == (self.spool.totals(self.now).lost > lost)
+
     @precondition(lambda self: self.starts < 6)
     @rule(mono=st.integers(0, 1000))
     def restart(self, mono):
