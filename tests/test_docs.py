@@ -8,19 +8,20 @@ import re
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import typer
 from pydantic_core import PydanticUndefined
 
-from edge.config import EdgeConfig
+from edge.config import LIVE, EdgeConfig
 from hub.api.problems import STATUS
 from hub.config import HubConfig
 from hub.core.offers import read_body
 from hub.core.states import Purpose
 from hub.stores.schema import DAY_MS, HOUR_MS, TABLES, YEAR_MS
 from wire import curve, ibeacon, rotating_id, topics
-from wire.messages import BeaconKey
+from wire.messages import BeaconKey, ConfigAck
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -222,6 +223,17 @@ def test_every_topic_is_documented():
     assert len(spelled_out) == 10
     assert not [topic for topic in spelled_out if f"`{topic}`" not in protocol]
     assert f"partition `{topics.partition('vienna-1')}`" in protocol
+
+
+def test_the_answers_to_a_configuration_are_those_an_edge_gives():
+    section = text_of("docs/protocol.md").split("### config\n", 1)[1].split("\n### ", 1)[0]
+    told = " ".join(section.split())
+    assert not [name for name in LIVE if f"`{name}`" not in told]
+    sent = set(re.findall(r'outcome="([a-z_]+)"', (ROOT / "edge/agent.py").read_text("utf-8")))
+    answers, reserved = told.split("The edge answers", 1)[1].split("Reserved", 1)
+    assert set(re.findall(r"`([a-z_]+)`", answers)) == sent
+    on_the_wire = set(get_args(ConfigAck.model_fields["outcome"].annotation))
+    assert set(re.findall(r"`([a-z_]+)`", reserved)) == on_the_wire - sent
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
