@@ -93,7 +93,8 @@ def _offers(board: Scoreboard) -> RenderableType:
             value_bp, style, state = 0, "dim", "expired"
         start_bp = int(push.curve.get("start_bp", 10_000)) or 1
         bar = "█" * round(BAR * value_bp / start_bp)
-        table.add_row(phone.name, push.title, f"{value_bp / 100:5.1f} %", Text(bar, style), Text(state, style))
+        title = Text(push.title, no_wrap=True, overflow="ellipsis")  # as written: brackets are no markup
+        table.add_row(phone.name, title, f"{value_bp / 100:5.1f} %", Text(bar, style), Text(state, style))
     if not received:
         table.add_row(Text("nothing yet", "dim"))
     return Panel(table, title="offers on phones", title_align="left")
