@@ -17,7 +17,11 @@ from wire.ibeacon import format_uuid, parse_uuid
 from wire.messages import ClockStamp, Presence, read_presence, write
 
 HOUR_MS = 3_600_000
-LIMITS = Limits(max_bytes=200_000, max_age_ms=1_000 * HOUR_MS)
+AGE_MS = 1_000 * HOUR_MS
+ROOMY = Limits(max_bytes=200_000, max_age_ms=AGE_MS)
+TIGHT = Limits(max_bytes=8_000, max_age_ms=AGE_MS)  # less than the enters and exits of the outage alone
+
+COUNTED_AS = {"sample": "samples", "enter": "enters", "exit": "exits", "unknown": "exits"}
 
 
 def stamp(step_ms=0):
@@ -27,15 +31,15 @@ def stamp(step_ms=0):
 class Edge:
     """Presence engine and outbox, without a network."""
 
-    def __init__(self, path, boot, clock):
-        self.engine, self.spool, self.clock = PresenceEngine(Gates()), Spool(path, LIMITS), clock
-        self.boot, self.kinds = boot, Counter()
+    def __init__(self, path, boot, clock, limits=ROOMY):
+        self.engine, self.spool, self.clock = PresenceEngine(Gates()), Spool(path, limits), clock
+        self.boot, self.kinds = boot, Counter()  # kinds: as a loss would count them
         self.spool.begin(boot, clock, 0)
 
     def keep(self, facts, now_ms):
         events = []
         for fact in facts:
-            self.kinds[fact.kind] += 1
+            self.kinds[COUNTED_AS[fact.kind]] += 1
             event = {**fact._asdict(), "beacon": {
                 "uuid": format_uuid(fact.key[:16]), "major": int.from_bytes(fact.key[16:18], "big"),
                 "minor": int.from_bytes(fact.key[18:], "big"),
@@ -61,7 +65,8 @@ def key_of(number):
 
 
 def drain(edge, store, ids, now_ms):
-    """Send everything the outbox holds, as the agent does; ack after the commit."""
+    """Send everything the outbox holds, as the agent does; ack after the commit. What arrived, by boot and kind."""
+    arrived = Counter()
     for boot in edge.spool.boots():
         after = 0
         while events := edge.spool.read(boot.boot, after, 50):
@@ -77,17 +82,24 @@ def drain(edge, store, ids, now_ms):
                 done = presence.commit_presence(tx, [batch], RULES, NOON_MS + now_ms, ids)
             upto = done.acks["e-door", boot.boot].upto
             assert upto >= events[-1]["seq"]
+            arrived.update((boot.boot, COUNTED_AS[one["kind"]]) for one in events if one["kind"] != "lost")
             edge.spool.ack(boot.boot, upto)
             after = upto
+    return arrived
 
 
-@pytest.mark.parametrize("step_ms", [0, 14 * 24 * HOUR_MS, -14 * 24 * HOUR_MS])
-def test_a_long_outage_then_a_power_cut_loses_only_what_is_counted(tmp_path, step_ms):
-    store, ids = open_store("memory:"), Ids()
+def open_shop():
+    store = open_store("memory:")
     with store.write() as tx:
         house(tx, offer())
         for number in (1, 2, 3):
             person(tx, number, at_ms=NOON_MS - 1)
+    return store
+
+
+@pytest.mark.parametrize("step_ms", [0, 14 * 24 * HOUR_MS, -14 * 24 * HOUR_MS])
+def test_a_long_outage_then_a_power_cut_loses_only_what_is_counted(tmp_path, step_ms):
+    store, ids = open_shop(), Ids()
     path = tmp_path / "outbox.db"
     edge = Edge(path, "b1", stamp())
     edge.live(0, 2 * HOUR_MS, (1, 2, 3))
@@ -95,7 +107,7 @@ def test_a_long_outage_then_a_power_cut_loses_only_what_is_counted(tmp_path, ste
     edge.live(2 * HOUR_MS, 4 * HOUR_MS, (1, 2, 3))
     published = edge.spool.totals(4 * HOUR_MS).published
     assert edge.spool.totals(4 * HOUR_MS).lost > 0, "the outage must overflow the outbox, or nothing is tested"
-    assert edge.spool.totals(4 * HOUR_MS).bytes <= LIMITS.max_bytes
+    assert edge.spool.totals(4 * HOUR_MS).bytes <= ROOMY.max_bytes
     kinds = edge.kinds
     # the power goes: nothing is closed, what was durable is all there is
     after = Edge(path, "b2", stamp())
@@ -113,8 +125,45 @@ def test_a_long_outage_then_a_power_cut_loses_only_what_is_counted(tmp_path, ste
         assert row.lost == sum(loss.seq - loss.first_seq + 1 for loss in mine) == sum(loss.samples for loss in mine)
     assert not any(loss.enters or loss.exits for loss in losses), "samples go first, and here they suffice"
     assert by_boot["b1"].committed == published - by_boot["b1"].lost
-    assert kinds["enter"] == 24
+    assert kinds["enters"] == 24
     assert len(visits) >= 3
+    edge.spool.close()
+    after.spool.close()
+    store.close()
+
+
+def test_where_enters_and_exits_must_go_too_every_kind_is_counted_exactly(tmp_path):
+    store, ids = open_shop(), Ids()
+    path = tmp_path / "outbox.db"
+    edge = Edge(path, "b1", stamp(), TIGHT)
+    edge.live(0, 4 * HOUR_MS, (1, 2, 3))
+    assert edge.spool.totals(4 * HOUR_MS).bytes <= TIGHT.max_bytes
+    after = Edge(path, "b2", stamp(), TIGHT)  # the power went: nothing was closed
+    after.live(0, HOUR_MS, (1, 2, 3))
+    told = {"b1": edge.kinds, "b2": after.kinds}
+    arrived = drain(after, store, ids, HOUR_MS)
+    with store.read() as tx:
+        rows = {row.boot: row for row in tx.find(EdgeBoot, {"tenant": TENANT})}
+        losses = tx.find(Loss, {"tenant": TENANT}, limit=10_000)
+    for boot, kinds in told.items():
+        lost = Counter()
+        for loss in losses:
+            if loss.boot == boot:
+                lost.update({name: getattr(loss, name) for name in ("samples", "enters", "exits")})
+                assert loss.seq - loss.first_seq + 1 == loss.samples + loss.enters + loss.exits
+                assert loss.reason == "overflow"
+        assert {name: lost[name] + arrived[boot, name] for name in kinds} == dict(kinds)
+        row = rows[boot]
+        assert accounted(row)
+        assert (row.upto, row.lost) == (kinds.total(), lost.total())
+        assert row.committed == kinds.total() - lost.total()
+        assert row.duplicates == 0
+    gone = {name: sum(getattr(loss, name) for loss in losses if loss.boot == "b1") for name in told["b1"]}
+    assert all(gone.values()), f"the outage must cost every kind, or nothing is tested: {gone}"
+    totals = after.spool.totals(HOUR_MS)
+    assert totals.published == sum(kinds.total() for kinds in told.values())
+    assert totals.lost == sum(row.lost for row in rows.values())
+    assert (totals.rows, totals.bytes) == (0, 0)
     edge.spool.close()
     after.spool.close()
     store.close()
