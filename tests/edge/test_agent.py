@@ -115,7 +115,7 @@ class Rig:
     def parts(self):
         """Everything that `edge.main` would wire, in one place."""
         return Parts(
-            clocks=Clocks(boot_ms=self.read_clock, wall_ms=lambda: NOON_MS + self.now_ms, stamp=lambda: STAMP),
+            clocks=Clocks(self.read_clock, lambda: NOON_MS + self.now_ms, lambda: STAMP, self.read_clock),
             spool=lambda: self.spool,
             scanner=self.make_scanner,
             publisher=self.make_publisher,

@@ -39,7 +39,7 @@ def phone(name, *grants, title="Ten off"):
             v=1, grant=grant, title=title, body="", code=f"code-{grant}", store="s1", issued_at_ms=T0_MS + issued_ms,
             expires_at_ms=T0_MS + issued_ms + LIFE_MS, curve=CURVE,
         )  # fmt: skip
-        found.received[grant] = Received(push, T0_MS + issued_ms)
+        found.received[grant] = Received(push, T0_MS + issued_ms, 0)
     return found
 
 
