@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from simulators import clock, floorplan
+from simulators.captures.command import import_capture
 from simulators.feed import Feed
 from simulators.radio import Air
 from simulators.recording import opened
@@ -77,6 +78,9 @@ def _walked(plan: floorplan.FloorPlan, prefix: bytes, duration_s: float, seed: i
                     ))  # fmt: skip
             at_s += person.advert_ms / 1000 + dice.random() * 0.01
     return found
+
+
+app.command("import")(import_capture)
 
 
 @app.command("replay")

@@ -6,6 +6,7 @@
     │   ├── BadTopic           an MQTT topic outside the grammar of wire/topics.py
     │   ├── BadMessage         an MQTT payload that does not follow wire/messages.py
     │   ├── BadTrace           a line of a recording that cannot be read
+    │   ├── BadCapture         a byte of another program's capture from which on it cannot be read
     │   └── BadRequest         an API call that cannot be served as asked
     └── LocalFault             our fault: say what to do and stop
         ├── BadConfig          a setting, a file or a credential that cannot be used
@@ -42,6 +43,14 @@ class BadTrace(RemoteFault):
     def __init__(self, line_no: int, reason: str) -> None:
         super().__init__(f"line {line_no}: {reason}")
         self.line_no = line_no
+
+
+class BadCapture(RemoteFault):
+    """A capture that cannot be read any further; `offset` is the byte of the unpacked file where that begins."""
+
+    def __init__(self, offset: int, reason: str) -> None:
+        super().__init__(f"byte {offset}: {reason}")
+        self.offset = offset
 
 
 class BadRequest(RemoteFault):

@@ -29,6 +29,8 @@ MAX_LINE_BYTES = 1_000_000
 
 TMs = Annotated[int, Field(ge=0)]
 Id = Annotated[str, Field(min_length=1, max_length=200)]
+Dbm = Annotated[int, Field(ge=-1000, le=1000)] | Annotated[float, Field(allow_inf_nan=False)]
+"""A whole number stays one, so that a line is written as it was read; the bounds are those of no radio."""
 
 
 class Scanner(Payload):
@@ -61,7 +63,7 @@ class Sighting(Payload):
     t_ms: TMs
     scanner: Id
     beacon: Id
-    rssi_dbm: Annotated[float, Field(allow_inf_nan=False)]
+    rssi_dbm: Dbm
 
 
 class Truth(Payload):
@@ -79,7 +81,7 @@ class Frame(Payload):
     t_ms: TMs
     scanner: Id
     address: str
-    rssi_dbm: Annotated[float, Field(allow_inf_nan=False)]
+    rssi_dbm: Dbm
     adv: Annotated[str, Field(pattern=r"^([0-9a-f]{2})*$", description="AD structures, hexadecimal, may be empty")]
 
 

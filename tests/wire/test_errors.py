@@ -5,7 +5,7 @@ import re
 import pytest
 
 from wire import errors
-from wire.errors import BadTrace, DoorchimeError, LocalFault, RemoteFault
+from wire.errors import BadCapture, BadTrace, DoorchimeError, LocalFault, RemoteFault
 
 INDENT = 4
 
@@ -56,3 +56,9 @@ def test_a_bad_trace_names_its_line() -> None:
     error = BadTrace(7, "not a JSON object")
     assert error.line_no == 7
     assert str(error) == "line 7: not a JSON object"
+
+
+def test_a_bad_capture_names_its_byte() -> None:
+    error = BadCapture(16, "cut short")
+    assert error.offset == 16
+    assert str(error) == "byte 16: cut short"

@@ -254,3 +254,9 @@ def test_any_lines_give_records_or_bad_traces_and_the_reader_gets_to_the_end(lin
 def test_any_first_line_gives_a_reader_or_bad_trace(lines: list[bytes]) -> None:
     with pytest.raises(BadTrace):
         TraceReader(lines)
+
+
+@pytest.mark.parametrize("rssi_dbm", ["-74", "-74.0", "-74.5", "127"])
+def test_a_line_is_written_as_it_was_read(rssi_dbm: str) -> None:
+    read = b'{"t_ms":0,"scanner":"s","address":"aa","rssi_dbm":%s,"adv":""}\n' % rssi_dbm.encode()
+    assert write_line(next(TraceReader([read]))) == read
