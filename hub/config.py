@@ -9,12 +9,13 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from hub.core import foreign
 from wire.errors import BadConfig
 from wire.messages import Level
 from wire.pace import SLOTS
@@ -24,6 +25,9 @@ SECRET_BYTES = 32
 """Length of the key that identifiers are hashed with: the output size of SHA-256, as RFC 2104 advises."""
 
 FleetPrefix = Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")]
+ForeignTopics = Annotated[str, Field(pattern=rf"^(espresense|theengs(:{foreign.BASE})?)$", max_length=250)]
+ForeignAlias = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^/+#\x00]+$")]
+ForeignBeacon = Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}-[0-9]{1,5}-[0-9]{1,5}$")]
 
 
 class HubConfig(BaseSettings):
@@ -55,6 +59,19 @@ class HubConfig(BaseSettings):
         default_factory=list,
         max_length=16,
         description="Fleet prefixes, 8 lower-case hexadecimal digits each; beacons are allotted under the first.",
+    )
+    foreign_topics: list[ForeignTopics] = Field(
+        default_factory=list,
+        max_length=8,
+        description="Listeners of another make to hear: `espresense`, `theengs` or `theengs:<base of their topics>`.",
+    )
+    foreign_aliases: dict[ForeignAlias, ForeignBeacon] = Field(
+        default_factory=dict,
+        max_length=1000,
+        description="Beacons that ESPresense knows by another id: that id = `<uuid>-<major>-<minor>`.",
+    )
+    foreign_enter_dbm: float = Field(
+        -80.0, ge=-110, le=-30, description="Level from which a listener of another make lets somebody in, dBm."
     )
     visit_grace_s: int = Field(120, ge=0, le=3600, description="Absence that still counts as the same visit, s.")
     lock_hold_s: int = Field(1200, ge=60, le=86_400, description="How long an arrival freezes an offer's value, s.")
@@ -98,6 +115,28 @@ class HubConfig(BaseSettings):
         if parts.port == 0:
             raise ValueError("the port must be 1 to 65535")
         return value
+
+    @field_validator("foreign_topics")
+    @classmethod
+    def _check_foreign_topics(cls, value: list[str]) -> list[str]:
+        bases = [f"{foreign.base_of(topics)}/" for topics in value]
+        for number, base in enumerate(bases):
+            if base.startswith("doorchime/"):
+                raise ValueError("topics under `doorchime/` are doorchime's own")
+            if any(base.startswith(other) for place, other in enumerate(bases) if place != number):
+                raise ValueError(f"`{value[number]}` is named twice, or lies within another of them")
+        return value
+
+    @model_validator(mode="after")
+    def _check_foreign(self) -> Self:
+        if self.foreign_topics and not self.prefixes:
+            raise ValueError("foreign_topics: set `prefixes` too, or nothing that is heard there is ours")
+        for alias, beacon in self.foreign_aliases.items():
+            if beacon[:8] not in self.prefixes:
+                raise ValueError(f"foreign_aliases: the beacon of `{alias}` does not begin with one of `prefixes`")
+            if any(int(number) > 65_535 for number in beacon.split("-")[5:]):
+                raise ValueError(f"foreign_aliases: major and minor of `{alias}` are 0 to 65535")
+        return self
 
     @property
     def broker_host(self) -> str:

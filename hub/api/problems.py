@@ -23,6 +23,7 @@ STATUS = {
     "already_enrolled": 409,
     "already_redeemed": 409,
     "already_reversed": 409,
+    "source_taken": 409,
     "idempotency_in_use": 409,
     "expired": 410,
     "revoked": 410,

@@ -1,15 +1,17 @@
 """`/v1/stores`, `/v1/zones`, `/v1/edges`: where things are."""
 
+import re
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Path, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hub.api.checks import Currency, Locale, Name, TimeZone
 from hub.api.deps import AppContext as Hub
 from hub.api.deps import Ctx, Idempotency, Paged, Staff, after_key, first_time, listing, once, read, shown, write
 from hub.api.problems import refused
+from hub.core.foreign import NODE_PATTERNS, Kind, Source
 from hub.core.grants import Denied
 from hub.core.model import ApiKey, Edge, Shop, Zone
 from hub.core.states import ZoneKind
@@ -42,12 +44,40 @@ class ZoneRequest(_Body):
     kind: ZoneKind
 
 
+class SourceRequest(_Body):
+    """A listener of another make: the node whose messages are this edge's."""
+
+    kind: Kind
+    node: Annotated[
+        str,
+        Field(
+            max_length=260,
+            description="espresense: the room, as in `espresense/rooms/<room>/status`; "
+            "theengs: what stands before `/BTtoMQTT` in its topics, as `home/TheengsGateway`",
+        ),
+    ]
+
+    @model_validator(mode="after")
+    def _node_of_this_kind(self) -> Self:
+        if not re.fullmatch(NODE_PATTERNS[self.kind], self.node):
+            like = {Kind.ESPRESENSE: "`kitchen`", Kind.THEENGS: "`home/TheengsGateway`"}[self.kind]
+            raise ValueError(f"node: of a node of {self.kind} it is written like {like}")
+        return self
+
+
 class EdgeRequest(_Body):
     """Where an edge stands."""
 
     store: Level
     zone: Annotated[Level | None, Field(description="null: in no zone")] = None
     till: Annotated[bool, Field(description="redeems when the hub cannot be reached")] = False
+    source: Annotated[SourceRequest | None, Field(description="null: an edge of ours")] = None
+
+    @model_validator(mode="after")
+    def _tills_are_ours(self) -> Self:
+        if self.till and self.source is not None:
+            raise ValueError("a till edge must be one of ours: leave out `till` or `source`")
+        return self
 
 
 async def _put(
@@ -122,7 +152,8 @@ async def edges(ctx: Ctx, _: Staff, asked: Paged) -> dict[str, Any]:
     after = after_key(ctx, asked, 2)
     where = {"tenant": ctx.rules.tenant}
     rows = await read(ctx, lambda tx: tx.find(Edge, where, after=after, limit=asked.limit))
-    return listing(rows, lambda row: (row.tenant, row.edge), asked)
+    found = listing(rows, lambda row: (row.tenant, row.edge), asked)
+    return found | {"items": [_with_source(item) for item in found["items"]]}
 
 
 @router.put("/v1/edges/{edge}")
@@ -130,8 +161,16 @@ async def put_an_edge(
     edge: Annotated[Level, Path()], asked: EdgeRequest, ctx: Ctx, key: Staff, idempotency: Idempotency = None
 ) -> dict[str, Any]:
     """Enrol or move an edge. Only enrolled edges are listened to."""
-    said = EdgeSaid(asked.store, asked.zone, asked.till)
-    return await _put(
+    source = Source(asked.source.kind.value, asked.source.node) if asked.source is not None else None
+    said = EdgeSaid(asked.store, asked.zone, asked.till, source)
+    row = await _put(
         ctx, key, idempotency, [edge, *said],
         lambda tx: put_edge(tx, ctx.rules.tenant, edge, said, ctx.clock.now_ms()),
     )  # fmt: skip
+    return _with_source(row)
+
+
+def _with_source(row: dict[str, Any]) -> dict[str, Any]:
+    """An edge as it was asked for: `source` is one object, or null."""
+    kind, node = row.pop("source_kind"), row.pop("source_node")
+    return row | {"source": None if kind is None else {"kind": kind, "node": node}}

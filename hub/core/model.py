@@ -8,6 +8,8 @@ as dict or list are stored as JSON. `hub/stores/schema.py` names each table's ke
 from dataclasses import dataclass
 from typing import Any
 
+from hub.core.foreign_records import ForeignAccount, ForeignTrack
+
 
 @dataclass(frozen=True, slots=True)
 class Shop:
@@ -38,7 +40,11 @@ class Zone:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """An enrolled edge. Ids are unique in the deployment. `status` is never | online | offline."""
+    """An enrolled edge. Ids are unique in the deployment. `status` is never | online | offline.
+
+    A listener of another make has `source_kind` (see `hub.core.foreign`) and `source_node`, its name in its topics;
+    both are null for an edge of ours.
+    """
 
     tenant: str
     edge: str
@@ -50,6 +56,8 @@ class Edge:
     status_at_ms: int
     version: int
     updated_at_ms: int
+    source_kind: str | None = None
+    source_node: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,5 +369,5 @@ class Reply:
 
 RECORDS: tuple[type, ...] = (
     Shop, Zone, Edge, EdgeBoot, Profile, Identity, Device, ConsentEvent, Consent, Offer, Visit, ZoneStay,
-    Decision, Grant, Push, Redemption, Quarantine, Loss, ApiKey, Reply,
+    Decision, Grant, Push, Redemption, Quarantine, Loss, ApiKey, Reply, ForeignAccount, ForeignTrack,
 )  # fmt: skip

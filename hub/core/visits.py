@@ -9,12 +9,13 @@ A visit ends at the last instant somebody heard the person, never at the instant
 visit. A dead edge means `unknown`, not `gone`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from hub.core.model import Visit, ZoneStay
 from hub.core.states import VisitState
-from hub.core.zones import Heard, Place, locate, smooth
+from hub.core.zones import OURS, Heard, Pace, Place, locate, smooth
 
 GRACE_S = 120
 """Re-entry within this joins the same visit, s. Above an edge's usual exit silence (30 s), or it would mean nothing."""
@@ -41,7 +42,8 @@ class Observation:
     """One event about one person, in the hub's time.
 
     `source` is the edge, or `app:<device>` for a phone that heard the store itself; `zone` where that edge stands;
-    `level_dbm` None where nothing was measured. `late` events repair, they trigger nothing.
+    `level_dbm` None where nothing was measured. `late` events repair, they trigger nothing. `pace` is how the source
+    speaks.
     """
 
     profile: str
@@ -55,6 +57,7 @@ class Observation:
     late: bool
     level_dbm: float | None
     trigger: str  # "edge/boot/seq"
+    pace: Pace = OURS
 
 
 @dataclass(slots=True)
@@ -91,10 +94,11 @@ class Step:
     zone_since_ms: int | None
 
 
-def load(visit: Visit, zone_of: dict[str, str | None]) -> Draft:
-    """A stored visit, ready to advance; `zone_of` maps edge → zone."""
+def load(visit: Visit, zone_of: Mapping[str, str | None], pace_of: Mapping[str, Pace] | None = None) -> Draft:
+    """A stored visit, ready to advance; `zone_of` maps edge → zone, `pace_of` those edges that have another pace."""
+    paces = pace_of or {}
     heard = {
-        edge: Heard(zone_of.get(edge), float(entry[1]), int(entry[2]))
+        edge: Heard(zone_of.get(edge), float(entry[1]), int(entry[2]), paces.get(edge, OURS))
         for edge, entry in visit.edges.items()
         if entry[1] is not None
     }
@@ -229,8 +233,8 @@ def _note(draft: Draft, seen: Observation, said: Inside) -> None:
     level, at_ms = (entry[1], int(str(entry[2]))) if entry else (None, seen.at_ms)
     if seen.level_dbm is not None and seen.kind != "exit" and seen.at_ms >= at_ms:
         old = float(str(level)) if level is not None else None
-        level = round(smooth(old, at_ms, seen.level_dbm, seen.at_ms), 1)
-        draft.heard[seen.source] = Heard(seen.zone, level, seen.at_ms)
+        level = round(smooth(old, at_ms, seen.level_dbm, seen.at_ms, seen.pace), 1)
+        draft.heard[seen.source] = Heard(seen.zone, level, seen.at_ms, seen.pace)
     draft.edges[seen.source] = [said.value, level, max(at_ms, seen.at_ms)]
 
 

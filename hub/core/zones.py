@@ -20,12 +20,24 @@ HALF_LIFE_MS = 2_000
 """Age at which a sample's weight has halved, ms: settles within HOLD_MS, and a single outlier cannot win."""
 
 
+class Pace(NamedTuple):
+    """How an edge speaks: when its word is old, how long its zone must lead, how fast its levels fade (0: at once)."""
+
+    stale_ms: int = STALE_MS
+    hold_ms: int = HOLD_MS
+    half_life_ms: int = HALF_LIFE_MS
+
+
+OURS = Pace()
+
+
 class Heard(NamedTuple):
-    """Last word of one edge about one person: zone it stands in (None: none), smoothed level, when."""
+    """Last word of one edge about one person: zone it stands in (None: none), smoothed level, when, and its pace."""
 
     zone: str | None
     level_dbm: float
     at_ms: int
+    pace: Pace = OURS
 
 
 class Place(NamedTuple):
@@ -40,12 +52,12 @@ class Place(NamedTuple):
 NOWHERE = Place(None, None, None, None)
 
 
-def smooth(old_dbm: float | None, old_at_ms: int, new_dbm: float, at_ms: int) -> float:
-    """Exponential mean in dB whose memory halves every HALF_LIFE_MS; the new value alone when there is no fresh old."""
+def smooth(old_dbm: float | None, old_at_ms: int, new_dbm: float, at_ms: int, pace: Pace = OURS) -> float:
+    """Exponential mean in dB whose memory halves every half-life; the new value alone when there is no fresh old."""
     age_ms = at_ms - old_at_ms
-    if old_dbm is None or age_ms > STALE_MS:
+    if old_dbm is None or age_ms > pace.stale_ms or not pace.half_life_ms:
         return new_dbm
-    weight: float = 0.5 ** (max(age_ms, 0) / HALF_LIFE_MS)
+    weight: float = 0.5 ** (max(age_ms, 0) / pace.half_life_ms)
     # a second sample of the same instant still counts for something
     weight = min(weight, 0.9)
     return old_dbm * weight + new_dbm * (1.0 - weight)
@@ -57,9 +69,12 @@ def locate(place: Place, heard: Mapping[str, Heard], at_ms: int) -> Place:
     `since_ms` of a new zone is `at_ms`, the instant of the decision: what was said before stays said.
     """
     levels: dict[str, float] = {}
+    holds: dict[str, int] = {}  # zone → how long it must lead: as its strongest edge speaks
     for one in heard.values():
-        if one.zone is not None and at_ms - one.at_ms <= STALE_MS:
-            levels[one.zone] = max(one.level_dbm, levels.get(one.zone, -999.0))
+        if one.zone is None or at_ms - one.at_ms > one.pace.stale_ms:
+            continue
+        if one.level_dbm > levels.get(one.zone, -999.0):
+            levels[one.zone], holds[one.zone] = one.level_dbm, one.pace.hold_ms
     if not levels:
         return place
     best = max(levels, key=lambda zone: (levels[zone], zone == place.zone))
@@ -74,6 +89,6 @@ def locate(place: Place, heard: Mapping[str, Heard], at_ms: int) -> Place:
         return place if place.rival is None else place._replace(rival=None, rival_since_ms=None)
     if place.rival != best or place.rival_since_ms is None:
         return place._replace(rival=best, rival_since_ms=at_ms)
-    if at_ms - place.rival_since_ms >= HOLD_MS:
+    if at_ms - place.rival_since_ms >= holds[best]:
         return Place(best, at_ms, None, None)
     return place

@@ -18,9 +18,11 @@ import structlog
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
-from hub.intake.inbound import Inbound
+from hub.core.foreign import NodeStatus, Report
+from hub.intake.foreign import Listeners
+from hub.intake.inbound import FOREIGN, Inbound
 from hub.usecases.presence import AckOf
-from wire.errors import BadTopic
+from wire.errors import BadTopic, RemoteFault
 from wire.messages import Ack, write
 from wire.topics import (
     CONFIG_ACK_FILTER,
@@ -32,7 +34,7 @@ from wire.topics import (
 )
 
 FILTERS = ((PRESENCE_FILTER, 1), (STATUS_FILTER, 1), (TELEMETRY_FILTER, 0), (CONFIG_ACK_FILTER, 1))
-"""What the hub hears. They do not overlap: brokers deliver once per match."""
+"""What the hub hears of its own edges. They do not overlap: brokers deliver once per match."""
 
 MAX_PENDING = 5_000
 """Own publishes without PUBACK; far below the 65,535 message ids of MQTT, and 5 MB of pushes."""
@@ -116,6 +118,7 @@ class MqttLink:
         offer: hands a message to the writer; False = its queue is full, ask again.
         now_ms: Unix ms, stamped on arrival.
         unit: random numbers in [0, 1), for the jitter.
+        foreign: the listeners of another make to hear too.
     """
 
     def __init__(
@@ -124,6 +127,7 @@ class MqttLink:
         offer: Callable[[Inbound], bool],
         now_ms: Callable[[], int],
         unit: Callable[[], float],
+        foreign: Listeners | None = None,
     ) -> None:
         self.counts: Counter[str] = Counter()
         self.ended: Future[None] = Future()
@@ -132,6 +136,8 @@ class MqttLink:
         self._offer = offer
         self._now_ms = now_ms
         self._unit = unit
+        self._foreign = foreign
+        self._filters = FILTERS if foreign is None else (*FILTERS, *foreign.filters)
         self._connection: _Connection | None = None
         self._parked: deque[Inbound] = deque()  # at most what one read of paho brings: about MAX_PENDING packets
         self._taking = True
@@ -236,6 +242,8 @@ class MqttLink:
         finally:
             connection.close()
             self._parked.clear()  # not acknowledged: the broker brings them again
+            if self._foreign is not None:
+                self._foreign.note_deafness()
         if connection.accepted:
             self._told.clear()
             log.info("broker_disconnected")
@@ -293,13 +301,13 @@ class MqttLink:
             self._log_once(f"refused {reason}", "broker_refused_us", reason=str(reason))
             return
         # Always, not only without a session: a newer version may listen to more.
-        connection.client.subscribe(list(FILTERS))
+        connection.client.subscribe(list(self._filters))
         connection.accepted = True
         self.counts["connections"] += 1
         log.info("broker_connected", host=self._settings.host, port=self._settings.port)
 
     def _on_subscribe(self, reasons: list[Any]) -> None:
-        for (topic_filter, _), reason in zip(FILTERS, reasons, strict=False):
+        for (topic_filter, _), reason in zip(self._filters, reasons, strict=False):
             if reason.is_failure:
                 log.error("subscription_refused", filter=topic_filter, hint="allow it in the broker's ACL")
 
@@ -308,6 +316,9 @@ class MqttLink:
             return
         token = (connection, message.mid) if message.qos else None
         try:
+            if self._foreign is not None and self._foreign.claims(message.topic):
+                self._on_foreign(self._foreign, message, token)
+                return
             topic = parse_edge_topic(message.topic)
         except (BadTopic, UnicodeDecodeError) as exc:
             self.counts["bad_topics"] += 1
@@ -324,6 +335,32 @@ class MqttLink:
         inbound = Inbound(topic.store, topic.edge, topic.leaf, bytes(message.payload), self._now_ms(), token)
         if self._parked or not self._offer(inbound):
             self._parked.append(inbound)
+
+    def _on_foreign(self, foreign: Listeners, message: paho.MQTTMessage, token: Any) -> None:
+        """A message of a foreign node. When the writer is busy, reports give way to what is acknowledged."""
+        at_ms = self._now_ms()
+        try:
+            said = foreign.read(message.topic, bytes(message.payload), message.retain)
+        except RemoteFault as exc:
+            self._log_once(f"foreign {exc}", "foreign_message_unreadable", reason=str(exc))
+            said = None
+        if said is None or said.news is None:
+            self.release([token])
+        else:
+            inbound = Inbound("", "", FOREIGN, b"", at_ms, token, said.news)
+            if self._parked or not self._offer(inbound):
+                if isinstance(said.news, Report):
+                    foreign.counts["overrun"] += 1
+                    foreign.note_gap(said.source)
+                    self.release([token])
+                    return
+                self._parked.append(inbound)
+        if said is None or message.retain:
+            return
+        if isinstance(said.news, NodeStatus) and not said.news.online:
+            foreign.note_gap(said.source)
+        else:
+            foreign.note_life(said.source, at_ms)  # only now: whoever sees it must find the report before it
 
     def _count_answer(self, sent: Future[None]) -> None:
         self.counts["acks_dropped" if sent.exception() else "acks_sent"] += 1

@@ -7,16 +7,18 @@ the live stream hears of it. If the store cannot commit, the writer stops and sa
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
 import structlog
 
-from hub.intake.inbound import Inbound
+from hub.core.foreign import Life, Source
+from hub.intake.inbound import FOREIGN, Inbound
 from hub.ports import Busy, Clock, NewId, Store, Tx
-from hub.usecases import deadlines, edges, presence
+from hub.usecases import deadlines, edges, foreign, presence
 from hub.usecases.arrivals import Effects, Rules
 from wire.errors import LocalFault, RemoteFault
 from wire.messages import Status, read, read_presence
@@ -71,8 +73,9 @@ class _Round:
 class GroupWriter:
     """Owns all writing. `start`, then `offer` messages and `submit` commands from any thread, then `stop`.
 
-    `counters` (messages, events, commands, groups, unreadable, poison) only grow. `last_commit_ms` is the hub time
-    of the last commit. `fault` is set when the writer had to stop by itself; `on_fault` is called then, once.
+    `counters` (messages, events, commands, groups, unreadable, poison, strangers) only grow. `last_commit_ms` is the
+    hub time of the last commit. `fault` is set when the writer had to stop by itself; `on_fault` is called then, once.
+    `lives` says which foreign nodes show life, see `hub.usecases.foreign.sweep`.
     """
 
     def __init__(
@@ -84,10 +87,11 @@ class GroupWriter:
         after: After,
         *,
         queue_max: int = 10_000,
+        lives: Mapping[Source, Life] = MappingProxyType({}),
         on_fault: Callable[[BaseException], None] = lambda _: None,
     ) -> None:
         self._store, self._clock, self._new_id, self._rules, self._after = store, clock, new_id, rules, after
-        self._queue_max, self._on_fault = queue_max, on_fault
+        self._queue_max, self._on_fault, self._lives = queue_max, on_fault, lives
         self._wake = threading.Condition()
         self._commands: deque[_Command] = deque()
         self._inbox: deque[Inbound] = deque()
@@ -97,7 +101,8 @@ class GroupWriter:
         self._log = structlog.get_logger("writer")
         self.last_commit_ms = clock.now_ms()
         self.fault: BaseException | None = None
-        self.counters = dict.fromkeys(("messages", "events", "commands", "groups", "unreadable", "poison"), 0)
+        names = ("messages", "events", "commands", "groups", "unreadable", "poison", "strangers")
+        self.counters = dict.fromkeys(names, 0)
 
     def start(self) -> None:
         """Begin."""
@@ -184,6 +189,8 @@ class GroupWriter:
             round_.messages.append(message)
             if message.leaf == "presence":
                 events += self._read(message, round_)
+            elif message.leaf == FOREIGN:
+                events += 1
         return round_
 
     def _read(self, message: Inbound, round_: _Round) -> int:
@@ -233,8 +240,12 @@ class GroupWriter:
         now_ms = self._clock.now_ms()  # commands have stamped what they did: what follows from it is not older
         self._statuses(tx, round_, now_ms)
         self._presence(tx, round_, now_ms)
+        self._foreign(tx, round_, now_ms)
         if sweep:
             self._merge(round_, presence.Committed(deadlines.sweep(tx, self._rules, now_ms)))
+            upto_ms = self._heard_up_to_ms(now_ms)
+            gone = foreign.sweep(tx, self._rules, now_ms, self._new_id, self._lives, upto_ms)
+            self._merge(round_, presence.Committed(gone))
             if now_ms >= self._next_clean_ms:
                 self._next_clean_ms = now_ms + CLEAN_MS
                 deadlines.clean(tx, self._rules, now_ms)
@@ -296,6 +307,35 @@ class GroupWriter:
     def _status_command(self, message: Inbound, status: Status, now_ms: int) -> Callable[[Tx], Effects | None]:
         rules = self._rules
         return lambda tx: edges.record_status(tx, message.store, message.edge, status, rules, now_ms)
+
+    def _foreign(self, tx: Tx, round_: _Round, now_ms: int) -> None:
+        said = [foreign.Received(one.said, one.received_at_ms) for one in round_.messages if one.said is not None]
+        if not said:
+            return
+        done, failure = self._guarded(tx, self._foreign_command(said, now_ms))
+        if failure is None:
+            self._merge_foreign(round_, done)
+            return
+        for one in said:
+            done, failure = self._guarded(tx, self._foreign_command([one], now_ms))
+            if failure is not None:
+                self.counters["poison"] += 1
+                self._log.error("a foreign message failed", node=one.said.source.node, failure=type(failure).__name__)
+                done = foreign.give_up(tx, one, self._rules, now_ms)
+            self._merge_foreign(round_, done)
+
+    def _foreign_command(self, said: list[foreign.Received], now_ms: int) -> Callable[[Tx], foreign.Taken]:
+        rules, new_id = self._rules, self._new_id
+        return lambda tx: foreign.take(tx, said, rules, now_ms, new_id)
+
+    def _merge_foreign(self, round_: _Round, taken: foreign.Taken) -> None:
+        self.counters["strangers"] += taken.strangers
+        self._merge(round_, presence.Committed(taken.effects, events=taken.events))
+
+    def _heard_up_to_ms(self, now_ms: int) -> int:
+        """Everything received before this has been applied: in order of arrival, nothing of it waits."""
+        with self._wake:
+            return self._inbox[0].received_at_ms if self._inbox else now_ms
 
     def _merge(self, round_: _Round, done: presence.Committed) -> None:
         round_.acks.update(done.acks)

@@ -13,7 +13,9 @@ from fastapi import FastAPI
 from hub.api.app import AppContext, create_app
 from hub.api.deps import Health
 from hub.config import HubConfig, read_password, read_secret
+from hub.core.foreign import beacon_of
 from hub.intake.broker import Broker, EmbeddedBroker, ExternalBroker
+from hub.intake.foreign import Listeners, Ours
 from hub.intake.mqtt import LinkSettings, MqttLink
 from hub.intake.stream import Stream
 from hub.intake.writer import GroupWriter
@@ -94,10 +96,12 @@ def build(
     after = AfterCommit(stream)
     writer_ended: Future[None] = Future()
     writer_ended.set_running_or_notify_cancel()  # nobody who watches can cancel it
+    listeners = listeners_of(config)
     writer = GroupWriter(
-        store, clock, new_id, rules, after, queue_max=config.queue_max, on_fault=writer_ended.set_exception
-    )
-    link = MqttLink(link_settings(config), writer.offer, clock.now_ms, unit)
+        store, clock, new_id, rules, after,
+        queue_max=config.queue_max, lives=listeners.lives, on_fault=writer_ended.set_exception,
+    )  # fmt: skip
+    link = MqttLink(link_settings(config), writer.offer, clock.now_ms, unit, listeners)
     ways = {"mqtt": MqttChannel(link.publish, config.push_timeout_s)} if channels is None else channels
     worker = PushWorker(
         writer, ways, config.tenant, clock, unit,
@@ -127,16 +131,24 @@ def build(
                 random_bytes=secrets.token_bytes,
                 watch=stream.watch,
                 notify=stream.notify,
-                health=lambda: health_of(clock, writer, link, worker, stream),
+                health=lambda: health_of(clock, writer, link, worker, stream, listeners),
             )
         ),
     )
 
 
-def health_of(clock: Clock, writer: GroupWriter, link: MqttLink, worker: PushWorker, stream: Stream) -> Health:
+def health_of(
+    clock: Clock, writer: GroupWriter, link: MqttLink, worker: PushWorker, stream: Stream, listeners: Listeners
+) -> Health:
     """How the parts are, in numbers."""
     age_ms = clock.now_ms() - writer.last_commit_ms
-    parts = {"writer": writer.counters, "mqtt": link.counts, "push": worker.counts, "stream": stream.counts}
+    parts = {
+        "writer": writer.counters,
+        "mqtt": link.counts,
+        "push": worker.counts,
+        "stream": stream.counts,
+        "foreign": listeners.counts,
+    }
     return Health(
         commit_age_ms=age_ms,
         broker_connected=link.connected,
@@ -164,7 +176,17 @@ def rules_of(config: HubConfig, secret: bytes) -> Rules:
         hold_ms=config.lock_hold_s * 1000,
         late_ms=config.late_push_s * 1000,
         quarantine_max=config.quarantine_max,
+        foreign_enter_dbm=config.foreign_enter_dbm,
     )
+
+
+def listeners_of(config: HubConfig) -> Listeners:
+    """The listeners of another make to hear; none unless the settings name their topics."""
+    ours = Ours(
+        prefixes=tuple(bytes.fromhex(prefix) for prefix in config.prefixes),
+        aliases={alias: beacon_of(beacon) for alias, beacon in config.foreign_aliases.items()},
+    )
+    return Listeners(config.foreign_topics, ours)
 
 
 def link_settings(config: HubConfig) -> LinkSettings:

@@ -82,6 +82,8 @@ class MemoryTx:
         key, rows = key_of(table, row), self.rows[table.record]
         for unique in table.unique:
             mine = tuple(getattr(row, name) for name in unique)
+            if None in mine:
+                continue  # as in SQL: nulls are equal to nothing
             places = [table.names.index(name) for name in unique]
             if any(tuple(other[place] for place in places) == mine and at != key for at, other in rows.items()):
                 raise Conflict(f"{table.name}: {', '.join(unique)} exists")

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from hub.core import grants, model
+from hub.core import foreign_records, grants, model
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -110,7 +110,10 @@ _SAME_PURPOSE = (("tenant", "tenant"), ("profile", "profile"), ("purpose", "purp
 TABLES: tuple[Table, ...] = (
     Table(model.Shop, "shop", ("tenant", "store"), _CONFIG, _NOBODY),
     Table(model.Zone, "zone", ("tenant", "store", "zone"), _CONFIG, _NOBODY),
-    Table(model.Edge, "edge", ("tenant", "edge"), _CONFIG, _NOBODY, indexes=(("tenant", "store"),)),
+    Table(
+        model.Edge, "edge", ("tenant", "edge"), _CONFIG, _NOBODY,
+        unique=(("tenant", "source_kind", "source_node"),), indexes=(("tenant", "store"),),
+    ),
     Table(
         model.EdgeBoot, "edge_boot", ("tenant", "edge", "boot"),
         Retention(
@@ -212,6 +215,16 @@ TABLES: tuple[Table, ...] = (
         model.Reply, "reply", ("tenant", "caller", "idempotency"),
         Retention("at_ms", DAY_MS, "a caller that repeats after a day asks anew"),
         Erasure("none", "answers to a phone's own key; gone within 24 h"), due=("at_ms",),
+    ),
+    Table(
+        foreign_records.ForeignAccount, "foreign_account", ("tenant", "edge"),
+        Retention("last_at_ms", 90 * DAY_MS, "to see how an edge has done over a season"), _NOBODY,
+        due=("last_at_ms",),
+    ),
+    Table(
+        foreign_records.ForeignTrack, "foreign_track", ("tenant", "edge", "profile"),
+        Retention("due_ms", DAY_MS, "ends minutes after the last report; a forgotten one within a day"),
+        Erasure("delete", "that the person is heard"), indexes=(("tenant", "profile"),), due=("due_ms",),
     ),
 )  # fmt: skip
 

@@ -47,7 +47,7 @@ def _add(name: str) -> None:
     MIGRATIONS(name=name)(apply)
 
 
-for _name in ("0001_first",):
+for _name in ("0001_first", "0002_foreign"):
     _add(_name)
 
 

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hub.core import decision, grants, visits
+from hub.core.foreign import ENTER_DBM, MAX_TRACKS, pace_of
 from hub.core.model import Consent, Decision, Device, Edge, Grant, Offer, Profile, Push, Shop, Zone
 from hub.core.offers import OfferBody, content_for, current
 from hub.core.states import PushState, ZoneKind
 from hub.core.visits import Draft, Observation, Step
+from hub.core.zones import Pace
 from hub.ports import NewId, Tx
 from wire import messages
 
@@ -21,7 +23,7 @@ MANY = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Settings that the use cases need, of one tenant. Durations in ms."""
+    """Settings that the use cases need, of one tenant. Durations in ms, levels in dBm."""
 
     tenant: str
     hmac_key: bytes
@@ -29,6 +31,8 @@ class Rules:
     hold_ms: int = grants.LOCK_HOLD_S * 1000
     late_ms: int = 30_000
     quarantine_max: int = 10_000
+    foreign_enter_dbm: float = ENTER_DBM
+    foreign_tracks_max: int = MAX_TRACKS
 
 
 @dataclass(slots=True)
@@ -49,6 +53,7 @@ class _Place:
     shops: dict[str, Shop]
     kinds: dict[tuple[str, str], str]  # (store, zone) → kind
     zone_of: dict[str, str | None]  # edge → zone
+    pace_of: dict[str, Pace]  # foreign edge → how it speaks
 
 
 @dataclass(slots=True)
@@ -125,6 +130,7 @@ def _load_place(tx: Tx, tenant: str, stores: list[str]) -> _Place:
         shops={shop.store: shop for shop in shops},
         kinds={(zone.store, zone.zone): zone.kind for zone in zones},
         zone_of={edge.edge: edge.zone for edge in edges},
+        pace_of={edge.edge: pace_of(edge) for edge in edges if edge.source_kind is not None},
     )
 
 
@@ -141,7 +147,7 @@ def _advance(group: _Group, seen: Sequence[Observation]) -> list[tuple[Observati
     ]
     near: dict[tuple[str, str], list[Draft]] = {key: [] for key in spans}
     for visit in group.tx.visits_near(keys):
-        near[visit.profile, visit.store].append(visits.load(visit, group.place.zone_of))
+        near[visit.profile, visit.store].append(visits.load(visit, group.place.zone_of, group.place.pace_of))
     steps: list[tuple[Observation, Step]] = []
     for one in seen:
         drafts = near[one.profile, one.store]

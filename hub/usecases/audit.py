@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, NamedTuple, TypeVar
 
-from hub.core import decision, grants, watermark
+from hub.core import decision, foreign, grants, watermark
+from hub.core.foreign_records import ForeignAccount
 from hub.core.identity import is_pseudonym
 from hub.core.model import ConsentEvent, Decision, EdgeBoot, Grant, Push, Redemption, Visit
 from hub.core.states import GrantState, Purpose, PushState
@@ -112,6 +113,7 @@ KEYS: dict[type[Any], Callable[[Any], tuple[Any, ...]]] = {
     Redemption: lambda row: (row.tenant, row.redemption),
     Decision: lambda row: (row.tenant, row.decision),
     EdgeBoot: lambda row: (row.tenant, row.edge, row.boot),
+    ForeignAccount: lambda row: (row.tenant, row.edge),
 }
 
 
@@ -121,6 +123,10 @@ def _accounts(facts: _Facts) -> Iterator[str]:
         reached[row.edge] += row.upto
         if not watermark.accounted(row):
             yield f"edge {row.edge} boot {row.boot}: the accounts do not add up to its watermark {row.upto}"
+    for account in _all(facts.tx, ForeignAccount, facts.tenant):
+        reached[account.edge] += account.received
+        if not foreign.accounted(account):
+            yield f"edge {account.edge}: the accounts do not add up to the {account.received} reports received"
     for edge, published in facts.witness.published.items():
         if reached[edge] != published:
             yield f"edge {edge} published {published} events, the hub accounts for {reached[edge]}"

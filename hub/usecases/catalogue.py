@@ -3,10 +3,13 @@
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from hub.core.foreign import Source, source_of
+from hub.core.foreign_records import ForeignTrack
 from hub.core.grants import Denied
 from hub.core.model import Edge, Offer, Shop, Zone
 from hub.core.offers import read_body
 from hub.ports import Tx
+from hub.usecases.arrivals import MANY
 
 OFFER_STATES = ("draft", "live", "paused", "ended")
 
@@ -43,11 +46,15 @@ def put_zone(tx: Tx, tenant: str, store: str, zone: str, name: str, kind: str, a
 
 
 class EdgeSaid(NamedTuple):
-    """Where an edge stands; `zone` None: in no zone. `till`: redeems when the hub cannot be reached."""
+    """Where an edge stands; `zone` None: in no zone. `till`: redeems when the hub cannot be reached.
+
+    `source` names the node of another make that listens there; None: an edge of ours.
+    """
 
     store: str
     zone: str | None
     till: bool
+    source: Source | None = None
 
 
 def put_edge(tx: Tx, tenant: str, edge: str, said: EdgeSaid, at_ms: int) -> Edge | Denied:
@@ -57,14 +64,30 @@ def put_edge(tx: Tx, tenant: str, edge: str, said: EdgeSaid, at_ms: int) -> Edge
     if said.zone is not None and not tx.get(Zone, [(tenant, said.store, said.zone)]):
         path = f"/v1/stores/{said.store}/zones/{said.zone}"
         return Denied("unknown_zone", f"Store {said.store} has no zone {said.zone}: PUT {path} first.")
+    if said.source is not None and (taken := _holder(tx, tenant, said.source)) not in (None, edge):
+        return Denied("source_taken", f"Edge {taken} is enrolled for this node; a node speaks for one edge only.")
     old = tx.get(Edge, [(tenant, edge)])
-    row = Edge(tenant, edge, said.store, said.zone, said.till, "never", "", 0, 1, at_ms)
+    row = Edge(tenant, edge, said.store, said.zone, said.till, "never", "", 0, 1, at_ms, *(said.source or (None, None)))
     if old:
         was = old[0]
-        row = replace(row, status=was.status, status_boot=was.status_boot, status_at_ms=was.status_at_ms)
+        if source_of(was) == said.source:
+            row = replace(row, status=was.status, status_boot=was.status_boot, status_at_ms=was.status_at_ms)
+        if (was.store, source_of(was)) != (said.store, said.source):
+            _forget_tracks(tx, tenant, edge)
         row = _next(was, row)
     tx.put([row])
     return row
+
+
+def _holder(tx: Tx, tenant: str, source: Source) -> str | None:
+    rows = tx.find(Edge, {"tenant": tenant, "source_kind": source.kind, "source_node": source.node}, limit=1)
+    return rows[0].edge if rows else None
+
+
+def _forget_tracks(tx: Tx, tenant: str, edge: str) -> None:
+    """Whom the edge heard where it was before, it does not hear where it is now."""
+    tracks = tx.find(ForeignTrack, {"tenant": tenant, "edge": edge}, limit=MANY)
+    tx.delete(ForeignTrack, [(tenant, edge, track.profile) for track in tracks])
 
 
 def put_offer(tx: Tx, tenant: str, offer: str, state: str, body: dict[str, Any], at_ms: int) -> Offer | Denied:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from hub.core import visits
 from hub.core.decision import NEEDED
+from hub.core.foreign_records import ForeignTrack
 from hub.core.model import Consent, ConsentEvent, Grant, Push, Visit
 from hub.core.states import OPEN_VISIT, WAITING_PUSH, GrantState, Purpose, PushState
 from hub.ports import NewId, Tx
@@ -89,3 +90,5 @@ def _end_visits(tx: Tx, tenant: str, profile: str) -> None:
         visits.close(draft)
     tx.put([visits.freeze(draft) for draft in drafts])
     tx.put([stay for draft in drafts for stay in draft.stays])
+    tracks = tx.find(ForeignTrack, {"tenant": tenant, "profile": profile}, limit=MANY)
+    tx.delete(ForeignTrack, [(tenant, track.edge, profile) for track in tracks])

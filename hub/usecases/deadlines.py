@@ -1,6 +1,7 @@
 """What the hub does because time passed: visits end, grants expire, old rows go. Driven by the writer alone."""
 
 from hub.core import visits
+from hub.core.foreign_records import ForeignTrack
 from hub.core.model import Edge, Grant, Quarantine, Visit
 from hub.core.states import OPEN_GRANT, GrantState, VisitState
 from hub.ports import Tx
@@ -19,8 +20,9 @@ def sweep(tx: Tx, rules: Rules, at_ms: int) -> Effects:
 
 
 def anything_due(tx: Tx, at_ms: int) -> bool:
-    """Whether `sweep` would find work."""
-    earliest = (tx.earliest(Visit, "deadline_ms"), tx.earliest(Grant, "due_at_ms"))
+    """Whether `sweep`, or that of foreign edges, would find work."""
+    deadlines = ((Visit, "deadline_ms"), (Grant, "due_at_ms"), (ForeignTrack, "due_ms"))
+    earliest = [tx.earliest(kind, column) for kind, column in deadlines]
     return any(due_ms is not None and due_ms <= at_ms for due_ms in earliest)
 
 

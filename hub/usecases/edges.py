@@ -17,7 +17,7 @@ def record_status(tx: Tx, store: str, edge: str, status: Status, rules: Rules, a
     """
     effects = Effects()
     found = tx.get(Edge, [(rules.tenant, edge)])
-    if not found or found[0].store != store or status.edge != edge:
+    if not found or found[0].store != store or status.edge != edge or found[0].source_kind is not None:
         return None
     row = found[0]
     if (row.status, row.status_boot) == (status.state, status.boot):
@@ -25,11 +25,12 @@ def record_status(tx: Tx, store: str, edge: str, status: Status, rules: Rules, a
     tx.put([replace(row, status=status.state, status_boot=status.boot, status_at_ms=at_ms)])
     effects.notes.append({"type": "edge", "edge": edge, "store": store, "state": status.state})
     if status.state == "offline" or row.status_boot not in ("", status.boot):
-        _lose(tx, store, edge, rules, at_ms)
+        lose_edge(tx, store, edge, rules, at_ms)
     return effects
 
 
-def _lose(tx: Tx, store: str, edge: str, rules: Rules, at_ms: int) -> None:
+def lose_edge(tx: Tx, store: str, edge: str, rules: Rules, at_ms: int) -> None:
+    """Nobody hears for this edge any more: whom it alone vouched for becomes `unknown`."""
     open_here = tx.find(Visit, {"tenant": rules.tenant, "store": store, "state": OPEN_VISIT}, limit=MANY)
     changed = []
     for visit in open_here:

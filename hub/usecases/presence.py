@@ -5,7 +5,7 @@ a message that raises is set aside by the caller with `set_aside`, so that the r
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from hub.core.states import Purpose
 from hub.core.visits import Observation
 from hub.ports import NewId, Tx
 from hub.usecases.arrivals import Effects, Rules, arrive, purposes_in_force
-from wire.messages import Presence, PresenceEvent, Read
+from wire.messages import BeaconKey, Presence, PresenceEvent, Read
 
 BODY_MAX_CHARS = 4_000
 """Longest body kept of what others sent wrong, characters: enough to see why, bounded because it is personal data."""
@@ -86,7 +86,7 @@ def _take(tx: Tx, batches: Sequence[Batch], rules: Rules, at_ms: int, done: Comm
     for batch in batches:
         message = batch.read.message
         edge = edges.get(batch.edge)
-        if edge is None or edge.store != batch.store or message.edge != batch.edge:
+        if edge is None or edge.store != batch.store or message.edge != batch.edge or edge.source_kind is not None:
             aside.append(_not_ours(batch, rules.tenant, at_ms))
             continue
         key = (batch.edge, message.boot)
@@ -119,23 +119,17 @@ def _take(tx: Tx, batches: Sequence[Batch], rules: Rules, at_ms: int, done: Comm
 def _identify(
     tx: Tx, fresh: dict[tuple[str, str], _Fresh], rules: Rules
 ) -> tuple[list[Observation], dict[str, dict[str, int]]]:
-    hashes: dict[Any, str] = {}
-    for one in fresh.values():
-        for event, _, _ in one.events:
-            if event.beacon not in hashes:
-                hashes[event.beacon] = identity_hash(rules.hmac_key, BEACON, beacon_value(event.beacon))
-    keys = [(rules.tenant, BEACON, value) for value in sorted(set(hashes.values()))]
-    owner = {row.value_hash: row.profile for row in tx.get(Identity, keys) if row.valid_to_ms is None}
+    owner = owners_of(tx, rules, (event.beacon for one in fresh.values() for event, _, _ in one.events))
     purposes = purposes_in_force(tx, rules.tenant, sorted(set(owner.values())))
     seen: list[Observation] = []
     for (edge, boot), one in fresh.items():
         committed = consent_refused = identity_refused = 0
         for event, received_at_ms, earlier in one.events:
-            profile = owner.get(hashes[event.beacon])
+            profile = owner.get(event.beacon)
             at = clock.instant(one.row, event.observed_mono_ms, received_at_ms)
             if profile is None:
                 identity_refused += 1
-            elif not _may_know(purposes[profile], at.at_ms):
+            elif not may_know(purposes[profile], at.at_ms):
                 consent_refused += 1
             else:
                 committed += 1
@@ -165,7 +159,18 @@ def _identify(
     return seen, purposes
 
 
-def _may_know(purposes: dict[str, int], at_ms: int) -> bool:
+def owners_of(tx: Tx, rules: Rules, beacons: Iterable[BeaconKey]) -> dict[BeaconKey, str]:
+    """Whose beacons these are, by profile; those of nobody are left out."""
+    hashes: dict[BeaconKey, str] = {}
+    for beacon in beacons:
+        if beacon not in hashes:
+            hashes[beacon] = identity_hash(rules.hmac_key, BEACON, beacon_value(beacon))
+    keys = [(rules.tenant, BEACON, value) for value in sorted(set(hashes.values()))]
+    owner = {row.value_hash: row.profile for row in tx.get(Identity, keys) if row.valid_to_ms is None}
+    return {beacon: owner[value] for beacon, value in hashes.items() if value in owner}
+
+
+def may_know(purposes: dict[str, int], at_ms: int) -> bool:
     """Consent covers what happens after it was given, never what happened before."""
     since_ms = purposes.get(Purpose.PRESENCE_DETECTION)
     return since_ms is not None and at_ms >= since_ms
@@ -230,7 +235,7 @@ def record_sighting(tx: Tx, report: SightingReport, rules: Rules, at_ms: int, ne
     """
     purposes = purposes_in_force(tx, report.tenant, [report.profile])
     seen_at_ms = min(report.at_ms, at_ms)
-    if not _may_know(purposes[report.profile], seen_at_ms):
+    if not may_know(purposes[report.profile], seen_at_ms):
         return None
     one = Observation(
         profile=report.profile,

@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from typing import Any
 
+from hub.core.foreign_records import ForeignAccount
 from hub.core.model import Decision, Edge, EdgeBoot, Grant, Push, Quarantine, Redemption, Visit
 from hub.core.states import OPEN_VISIT, GrantState, PushState, VisitState
 from hub.ports import Tx
@@ -20,6 +21,15 @@ ACCOUNTS = (
 )
 """Fields of a boot that add up over boots."""
 
+FOREIGN_ACCOUNTS = {
+    "upto": "received",
+    "committed": "committed",
+    "consent_refused": "consent_refused",
+    "identity_refused": "identity_refused",
+    "lost": "lost",
+}
+"""The same fields from the account of a foreign edge. It gives out no sequences: `upto` counts what was received."""
+
 
 def report(tx: Tx, tenant: str) -> dict[str, Any]:
     """Counts per table and state, people per zone, and each edge's accounts summed over its boots."""
@@ -35,6 +45,10 @@ def report(tx: Tx, tenant: str) -> dict[str, Any]:
         for name in ACCOUNTS:
             sums[boot.edge][name] += getattr(boot, name)
             total[name] += getattr(boot, name)
+    for account in tx.find(ForeignAccount, mine, limit=MANY):
+        for name, column in FOREIGN_ACCOUNTS.items():
+            sums[account.edge][name] += getattr(account, column)
+            total[name] += getattr(account, column)
     return {
         "visits": tx.count(Visit, mine),
         "present": sum(sum(counts.values()) for counts in zones.values()),
@@ -50,6 +64,7 @@ def report(tx: Tx, tenant: str) -> dict[str, Any]:
                 "edge": edge.edge,
                 "store": edge.store,
                 "zone": edge.zone,
+                "source": edge.source_kind,
                 "status": edge.status,
                 "status_at_ms": edge.status_at_ms,
                 **{name: sums[edge.edge][name] for name in ACCOUNTS},

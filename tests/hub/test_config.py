@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from hub.config import ENV_PREFIX, HubConfig, load, read_password, read_secret
+from hub.main.wiring import listeners_of
 from wire.errors import BadConfig
 
 
@@ -45,7 +46,48 @@ def test_the_broker_url_is_read(file: Path) -> None:
     assert (config.broker_host, config.broker_port, config.broker_user) == ("broker.shop", 2883, "hub")
 
 
+def test_foreign_topics_are_off_until_they_are_named(file: Path) -> None:
+    assert load(None).foreign_topics == []
+    file.write_text(
+        'prefixes = ["d0c41e02"]\nforeign_topics = ["espresense", "theengs", "theengs:acme/vienna"]\n'
+        '[foreign_aliases]\n"Anna\'s phone" = "d0c41e02-0000-4000-8000-000000000001-1-65535"\n'
+    )
+    config = load(file)
+    assert config.foreign_topics == ["espresense", "theengs", "theengs:acme/vienna"]
+    listeners = listeners_of(config)
+    assert len(listeners.filters) == 7
+    said = listeners.read("espresense/devices/Anna's phone/hall", b'{"rssi": -70}', False)
+    assert said is not None
+    assert said.news is not None
+
+
+PREFIX = "prefixes = ['d0c40001']\n"
+FOREIGN = f"{PREFIX}foreign_topics = "
+ALIASES = f"{PREFIX}[foreign_aliases]\n"
+UUID = "d0c40001-0000-4000-8000-000000000001"
+
 MISTAKES = {
+    "foreign topics of an unknown make": (f"{FOREIGN}['room-assistant']\n", "foreign_topics.0", "theengs"),
+    "a wildcard in foreign topics": (f"{FOREIGN}['theengs:+']\n", "foreign_topics.0", "pattern"),
+    "a base for espresense": (f"{FOREIGN}['espresense:x']\n", "foreign_topics.0", "pattern"),
+    "foreign topics named twice": (f"{FOREIGN}['theengs', 'theengs:home']\n", "foreign_topics", "twice"),
+    "foreign topics within others": (f"{FOREIGN}['theengs:a/b', 'theengs:a']\n", "foreign_topics", "within another"),
+    "foreign topics under those of espresense": (
+        f"{FOREIGN}['espresense', 'theengs:espresense']\n",
+        "foreign_topics",
+        "within another",
+    ),
+    "foreign topics under our own": (f"{FOREIGN}['theengs:doorchime/v1']\n", "foreign_topics", "own"),
+    "too many foreign topics": (
+        f"{FOREIGN}[{','.join(repr(f'theengs:b{n}') for n in range(9))}]\n",
+        "foreign_topics",
+        "8",
+    ),
+    "foreign topics without prefixes": ("foreign_topics = ['espresense']\n", "foreign_topics", "prefixes"),
+    "an alias for somebody else's beacon": (f"{ALIASES}anna = 'f{UUID[1:]}-1-1'\n", "foreign_aliases", "prefixes"),
+    "an alias with a minor too large": (f"{ALIASES}anna = '{UUID}-1-70000'\n", "foreign_aliases", "65535"),
+    "an alias for half a beacon": (f"{ALIASES}anna = '{UUID}'\n", "foreign_aliases.anna", "pattern"),
+    "an alias that is no level of a topic": (f"{ALIASES}'a/b' = '{UUID}-1-1'\n", "foreign_aliases", "pattern"),
     "an unknown field": ("prot = 1\n", "prot", "no setting"),
     "a table nobody knows": ("[mqtt]\nhost = 'x'\n", "mqtt", "no setting"),
     "a port too large": ("port = 70000\n", "port", "65535"),

@@ -1,5 +1,7 @@
 """One visit per stay, whatever the order, the edges and their deaths."""
 
+from dataclasses import replace
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -7,6 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from hub.core import visits
 from hub.core.states import VisitState
 from hub.core.visits import GRACE_S, SILENCE_MS, UNKNOWN_MS, Observation
+from hub.core.zones import OURS, Pace
 
 GRACE_MS = GRACE_S * 1000
 ZONES = {"e-door": "door", "e-floor": "floor"}
@@ -90,6 +93,14 @@ def test_a_record_survives_being_stored():
     draft = visit_after(seen("enter"), seen(at_ms=1000), seen("enter", 2000, "e-floor", -50.0))
     row = visits.freeze(draft)
     assert visits.freeze(visits.load(row, ZONES)) == row
+
+
+def test_a_slow_edge_keeps_its_pace_when_the_visit_is_stored():
+    slow = Pace(stale_ms=30_000, hold_ms=8_000, half_life_ms=0)
+    draft = visit_after(seen("enter"), replace(seen("enter", 1000, "e-floor", -50.0), pace=slow))
+    again = visits.load(visits.freeze(draft), ZONES, {"e-floor": slow})
+    assert again.heard == draft.heard
+    assert {edge: one.pace for edge, one in again.heard.items()} == {"e-door": OURS, "e-floor": slow}
 
 
 def test_stays_in_zones_follow_one_another():

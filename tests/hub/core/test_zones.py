@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.core.zones import HOLD_MS, MARGIN_DB, NOWHERE, STALE_MS, Heard, Place, locate, smooth
+from hub.core.zones import HOLD_MS, MARGIN_DB, NOWHERE, STALE_MS, Heard, Pace, Place, locate, smooth
 
 
 def heard(at_ms=0, **levels):
@@ -49,6 +49,32 @@ def test_when_nobody_says_anything_the_place_stays():
 
 def test_an_edge_without_a_zone_places_nobody():
     assert locate(NOWHERE, {"e": Heard(None, -40.0, 0)}, 0) == NOWHERE
+
+
+SLOW = Pace(stale_ms=30_000, hold_ms=8_000, half_life_ms=0)
+
+
+def test_each_edge_is_stale_at_its_own_pace():
+    said = {"ours": Heard("door", -50.0, 0), "slow": Heard("floor", -70.0, 0, SLOW)}
+    at_door = Place("door", 0, None, None)
+    assert locate(at_door, said, STALE_MS).zone == "door"
+    assert locate(at_door, said, STALE_MS + 1).zone == "floor", "ours is silent, the slow one is not"
+    assert locate(Place("floor", 0, None, None), said, SLOW.stale_ms + 1).zone == "floor", "nobody says anything"
+
+
+def test_a_slow_edge_must_lead_for_longer_and_ours_no_longer_than_before():
+    for pace in (SLOW, Pace()):
+        said = {"ours": Heard("door", -70.0, 0), "rival": Heard("floor", -60.0, 0, pace)}
+        place = locate(Place("door", 0, None, None), said, 0)
+        assert place.rival == "floor"
+        assert locate(place, said, pace.hold_ms - 1).zone == "door"
+        assert locate(place, said, pace.hold_ms).zone == "floor"
+
+
+def test_what_is_smoothed_already_is_not_smoothed_again():
+    assert smooth(-90.0, 0, -60.0, 100, SLOW) == -60.0
+    assert smooth(-90.0, 0, -60.0, SLOW.stale_ms, Pace(half_life_ms=2_000, stale_ms=SLOW.stale_ms)) > -61.0
+    assert smooth(-90.0, 0, -60.0, 100) < -80.0
 
 
 levels = st.floats(-100, -30)
