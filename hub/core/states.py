@@ -25,12 +25,13 @@ class ZoneKind(StrEnum):
 
 
 class VisitState(StrEnum):
-    """present → grace → closed; unknown whenever no edge can say."""
+    """present → grace → closed; unknown whenever no edge can say; merged: part of another, which covers it."""
 
     PRESENT = "present"
     GRACE = "grace"
     UNKNOWN = "unknown"
     CLOSED = "closed"
+    MERGED = "merged"
 
 
 class GrantState(StrEnum):
@@ -59,5 +60,7 @@ class PushState(StrEnum):
 
 
 OPEN_VISIT = (VisitState.PRESENT, VisitState.GRACE, VisitState.UNKNOWN)
+WHOLE_VISIT = (*OPEN_VISIT, VisitState.CLOSED)
+"""Every visit once: parts of others left out."""
 OPEN_GRANT = (GrantState.ISSUED, GrantState.DELIVERED, GrantState.VIEWED, GrantState.LOCKED)
 WAITING_PUSH = (PushState.QUEUED, PushState.LEASED)

@@ -5,6 +5,8 @@
        grace, unknown --enter, or sample of an edge inside--> present
        closed --event within the grace of its end--> present          (late news repairs, it never splits)
 
+Late news may also show that two visits were one: see `hub.core.merging`.
+
 A visit ends at the last instant somebody heard the person, never at the instant we noticed. Only `enter` opens a
 visit. A dead edge means `unknown`, not `gone`.
 """
@@ -15,7 +17,7 @@ from enum import StrEnum
 
 from hub.core.model import Visit, ZoneStay
 from hub.core.states import VisitState
-from hub.core.zones import OURS, Heard, Pace, Place, locate, smooth
+from hub.core.zones import NOWHERE, OURS, Heard, Pace, Place, locate, smooth
 
 GRACE_S = 120
 """Re-entry within this joins the same visit, s. Above an edge's usual exit silence (30 s), or it would mean nothing."""
@@ -81,11 +83,12 @@ class Draft:
     opened_by: str
     heard: dict[str, Heard] = field(default_factory=dict)
     stays: list[ZoneStay] = field(default_factory=list)
+    into: "Draft | None" = None  # the visit that this one has become part of, see hub.core.merging
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one observation did to a visit."""
+    """What one observation did to a visit. `zone` is where the person was at its instant, and since when."""
 
     draft: Draft
     opened: bool
@@ -196,8 +199,12 @@ def advance(draft: Draft, seen: Observation, grace_ms: int) -> Step:
         draft.seen_at_ms = max(draft.seen_at_ms, seen.at_ms)
     elif said == Inside.IN:
         _note(draft, seen, Inside.UNKNOWN)
-    _settle(draft, seen.received_at_ms, grace_ms)
-    moved = seen.kind in ("enter", "sample") and _move(draft, seen)
+    settle(draft, seen.received_at_ms, grace_ms)
+    if seen.kind not in ("enter", "sample"):
+        return Step(draft, opened, False, draft.place.zone, draft.place.since_ms)
+    if draft.place.since_ms is not None and seen.at_ms < draft.place.since_ms:  # it cannot end a stay begun later
+        return Step(draft, opened, False, _zone_then(draft, seen.at_ms), seen.at_ms)
+    moved = _move(draft, seen)
     return Step(draft, opened, moved, draft.place.zone, draft.place.since_ms)
 
 
@@ -207,7 +214,7 @@ def lose_edge(draft: Draft, edge: str, at_ms: int, grace_ms: int) -> bool:
     if entry is None or entry[0] != Inside.IN:
         return False
     entry[0] = Inside.UNKNOWN
-    _settle(draft, at_ms, grace_ms)
+    settle(draft, at_ms, grace_ms)
     return True
 
 
@@ -225,7 +232,7 @@ def expire(draft: Draft, now_ms: int) -> None:
 def close(draft: Draft) -> None:
     """End the visit at the last instant the person was heard."""
     draft.state, draft.deadline_ms = VisitState.CLOSED, None
-    _end_stay(draft, draft.seen_at_ms)
+    end_stay(draft, draft.seen_at_ms)
 
 
 def _note(draft: Draft, seen: Observation, said: Inside) -> None:
@@ -238,7 +245,8 @@ def _note(draft: Draft, seen: Observation, said: Inside) -> None:
     draft.edges[seen.source] = [said.value, level, max(at_ms, seen.at_ms)]
 
 
-def _settle(draft: Draft, received_at_ms: int, grace_ms: int) -> None:
+def settle(draft: Draft, received_at_ms: int, grace_ms: int) -> None:
+    """The state that follows from what edges last said, and its deadline."""
     said = {entry[0] for entry in draft.edges.values()}
     if Inside.IN in said:
         draft.state, draft.deadline_ms = VisitState.PRESENT, received_at_ms + SILENCE_MS
@@ -253,14 +261,21 @@ def _move(draft: Draft, seen: Observation) -> bool:
     place = locate(draft.place, draft.heard, seen.at_ms)
     changed = place.zone != draft.place.zone
     if changed:
-        _end_stay(draft, seen.at_ms)
+        end_stay(draft, seen.at_ms)
     draft.place = place
     if changed and place.zone is not None:
         draft.stays.append(ZoneStay(draft.tenant, draft.visit, seen.at_ms, place.zone, None))
     return changed
 
 
-def _end_stay(draft: Draft, at_ms: int) -> None:
+def _zone_then(draft: Draft, at_ms: int) -> str | None:
+    """Where the person was at an instant before the stay that is running, by what was heard about then."""
+    heard = {edge: one for edge, one in draft.heard.items() if abs(at_ms - one.at_ms) <= one.pace.stale_ms}
+    return locate(NOWHERE, heard, at_ms).zone
+
+
+def end_stay(draft: Draft, at_ms: int) -> None:
+    """The stay in the zone where the person is thought to be ends at `at_ms`, not before it began."""
     zone, since_ms = draft.place.zone, draft.place.since_ms
     if zone is None or since_ms is None:
         return

@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hub.core import decision, grants, visits
+from hub.core import decision, grants, merging, visits
 from hub.core.foreign import ENTER_DBM, MAX_TRACKS, pace_of
 from hub.core.model import Consent, Decision, Device, Edge, Grant, Offer, Profile, Push, Shop, Zone
 from hub.core.offers import OfferBody, content_for, current
-from hub.core.states import PushState, ZoneKind
+from hub.core.states import PushState, VisitState, ZoneKind
 from hub.core.visits import Draft, Observation, Step
 from hub.core.zones import Pace
 from hub.ports import NewId, Tx
+from hub.usecases.merging import carry_over, end_others, merge_notes, rows
 from wire import messages
 
 MANY = 100_000
@@ -113,8 +114,9 @@ def arrive(
     steps = _advance(group, seen)
     _note_visits(group, steps)
     _lock_and_decide(group, steps)
-    tx.put([visits.freeze(draft) for draft in group.visits.values()])
-    tx.put([stay for draft in group.visits.values() for stay in draft.stays])
+    carried = carry_over(tx, rules.tenant, group.visits.values())
+    tx.put(rows(group.visits.values()))
+    tx.put(carried + [stay for draft in group.visits.values() for stay in draft.stays])
     tx.insert(group.decisions)
     tx.insert(group.grants)
     tx.insert(group.pushes)
@@ -141,18 +143,20 @@ def _advance(group: _Group, seen: Sequence[Observation]) -> list[tuple[Observati
         low, high = spans.get((one.profile, one.store), (one.at_ms, one.at_ms))
         spans[one.profile, one.store] = (min(low, one.at_ms), max(high, one.at_ms))
     reach_ms = max(visits.UNKNOWN_MS, rules.grace_ms)
-    keys = [
-        (rules.tenant, profile, store, low - reach_ms, high + rules.grace_ms)
+    keys = [  # up to now: news of last week must know of a visit that followed
+        (rules.tenant, profile, store, low - reach_ms, max(high, group.at_ms) + rules.grace_ms)
         for (profile, store), (low, high) in spans.items()
     ]
     near: dict[tuple[str, str], list[Draft]] = {key: [] for key in spans}
     for visit in group.tx.visits_near(keys):
-        near[visit.profile, visit.store].append(visits.load(visit, group.place.zone_of, group.place.pace_of))
+        if visit.state != VisitState.MERGED:
+            near[visit.profile, visit.store].append(visits.load(visit, group.place.zone_of, group.place.pace_of))
+    for drafts in near.values():
+        drafts.sort(key=lambda draft: draft.entered_at_ms)
     steps: list[tuple[Observation, Step]] = []
     for one in seen:
         drafts = near[one.profile, one.store]
-        drafts.sort(key=lambda draft: draft.entered_at_ms)
-        draft = next((d for d in reversed(drafts) if visits.joins(d, one.at_ms, rules.grace_ms)), None)
+        draft = merging.belonging(drafts, one, rules.grace_ms)
         if draft is None:
             if one.kind != "enter":
                 continue  # only an enter opens a visit: a sample may be somebody on the pavement
@@ -160,17 +164,22 @@ def _advance(group: _Group, seen: Sequence[Observation]) -> list[tuple[Observati
             drafts.append(draft)
         group.visits[draft.visit] = draft
         steps.append((one, visits.advance(draft, one, rules.grace_ms)))
+        if len(drafts) > 1:
+            changed = merging.tidy(drafts, one.received_at_ms, rules.grace_ms)
+            group.visits.update((draft.visit, draft) for draft in changed)
+    end_others(group.tx, rules.tenant, group.visits, group.place.zone_of)
     return steps
 
 
 def _note_visits(group: _Group, steps: Sequence[tuple[Observation, Step]]) -> None:
     for one, step in steps:
-        visit = step.draft.visit
-        if step.opened:
-            group.effects.notes.append({"type": "visit", "visit": visit, "store": one.store, "state": "present"})
+        draft = merging.root(step.draft)
+        if step.opened and draft is step.draft:
+            group.effects.notes.append({"type": "visit", "visit": draft.visit, "store": one.store, "state": "present"})
         if step.zone_changed:
-            zone = step.draft.place.zone
-            group.effects.notes.append({"type": "zone", "visit": visit, "store": one.store, "zone": zone})
+            zone = draft.place.zone
+            group.effects.notes.append({"type": "zone", "visit": draft.visit, "store": one.store, "zone": zone})
+    group.effects.notes.extend(merge_notes(group.visits.values()))
 
 
 def _happenings(group: _Group, steps: Sequence[tuple[Observation, Step]], dwell: bool) -> list[_Happening]:
@@ -178,13 +187,14 @@ def _happenings(group: _Group, steps: Sequence[tuple[Observation, Step]], dwell:
     for one, step in steps:
         if one.kind not in ("enter", "sample"):
             continue
-        draft = step.draft
+        draft = merging.root(step.draft)
+        opened = step.opened and draft is step.draft
         zone = step.zone
         kind = group.place.kinds.get((one.store, zone)) if zone is not None else None
         at_door = kind == ZoneKind.DOOR and one.zone == zone
         moment = None
-        if not one.late and (dwell or step.opened or step.zone_changed):
-            entered = (*((None,) if step.opened else ()), *((kind,) if step.zone_changed and kind else ()))
+        if not one.late and (dwell or opened or step.zone_changed):
+            entered = (*((None,) if opened else ()), *((kind,) if step.zone_changed and kind else ()))
             stays: list[tuple[str | None, int]] = [(None, one.at_ms - draft.entered_at_ms)]
             if kind is not None and step.zone_since_ms is not None:
                 stays.append((kind, one.at_ms - step.zone_since_ms))

@@ -13,7 +13,7 @@ from hub.core import decision, foreign, grants, watermark
 from hub.core.foreign_records import ForeignAccount
 from hub.core.identity import is_pseudonym
 from hub.core.model import ConsentEvent, Decision, EdgeBoot, Grant, Push, Redemption, Visit
-from hub.core.states import GrantState, Purpose, PushState
+from hub.core.states import OPEN_VISIT, WHOLE_VISIT, GrantState, Purpose, PushState, VisitState
 from hub.ports import Tx
 
 R = TypeVar("R")
@@ -217,11 +217,18 @@ def _visits_whole(facts: _Facts) -> Iterator[str]:
     by_person: dict[tuple[str, str], list[Visit]] = defaultdict(list)
     for visit in facts.visits.values():
         by_person[visit.profile, visit.store].append(visit)
-    for visits in by_person.values():
-        visits.sort(key=lambda visit: visit.entered_at_ms)
+    for rows in by_person.values():
+        visits = sorted((row for row in rows if row.state in WHOLE_VISIT), key=lambda visit: visit.entered_at_ms)
         for before, after in pairwise(visits):
             if after.entered_at_ms - before.seen_at_ms <= facts.grace_ms:
                 yield f"visits {before.visit} and {after.visit} are one visit, split"
+            if before.state in OPEN_VISIT:
+                yield f"visit {before.visit} is open, though {after.visit} came after it"
+        for part in rows:
+            if part.state == VisitState.MERGED and not any(
+                visit.entered_at_ms <= part.entered_at_ms and part.seen_at_ms <= visit.seen_at_ms for visit in visits
+            ):
+                yield f"visit {part.visit} is said to be part of another, and none covers it"
 
 
 def _decisions(facts: _Facts) -> Iterator[str]:

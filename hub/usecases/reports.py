@@ -5,7 +5,7 @@ from typing import Any
 
 from hub.core.foreign_records import ForeignAccount
 from hub.core.model import Decision, Edge, EdgeBoot, Grant, Push, Quarantine, Redemption, Visit
-from hub.core.states import OPEN_VISIT, GrantState, PushState, VisitState
+from hub.core.states import OPEN_VISIT, WHOLE_VISIT, GrantState, PushState, VisitState
 from hub.ports import Tx
 from hub.usecases.arrivals import MANY
 
@@ -50,7 +50,7 @@ def report(tx: Tx, tenant: str) -> dict[str, Any]:
             sums[account.edge][name] += getattr(account, column)
             total[name] += getattr(account, column)
     return {
-        "visits": tx.count(Visit, mine),
+        "visits": tx.count(Visit, {**mine, "state": WHOLE_VISIT}),
         "present": sum(sum(counts.values()) for counts in zones.values()),
         "zones": {store: dict(counts) for store, counts in zones.items()},
         "decisions": tx.count(Decision, mine),

@@ -77,7 +77,9 @@ def published(system, edge):
 def kinds(system):
     """What became of visits, from the hub's own file."""
     with sqlite3.connect(f"file:{system.home / 'hub.db'}?mode=ro", uri=True) as db:
-        visits = db.execute("SELECT profile, store, count(*) FROM visit GROUP BY 1, 2").fetchall()
+        visits = db.execute(
+            "SELECT profile, store, count(*) FROM visit WHERE state <> 'merged' GROUP BY 1, 2"
+        ).fetchall()
     db.close()
     return visits
 

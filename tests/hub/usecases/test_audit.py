@@ -6,7 +6,7 @@ import pytest
 
 from hub.core.grants import code_hash, grant_code
 from hub.core.model import Consent, ConsentEvent, Decision, EdgeBoot, Grant, Push, Redemption, Visit
-from hub.core.states import GrantState, PushState
+from hub.core.states import GrantState, PushState, VisitState
 from hub.stores.schema import DAY_MS, YEAR_MS
 from hub.usecases import deadlines, presence
 from hub.usecases.arrivals import MANY
@@ -142,6 +142,28 @@ def test_each_invariant_broken_on_purpose_is_found(day, invariant):
 )
 def test_witnesses_are_heard(day, witness, invariant):
     assert invariant in day.broken(**witness)
+
+
+def test_only_the_last_visit_of_a_person_in_a_store_may_be_open(day):
+    later_ms = NOON_MS + GRACE_MS + 1
+    day.put(replace(day.one(Visit), visit="v2", entered_at_ms=later_ms, seen_at_ms=later_ms))
+    assert day.broken() == {"no visit split"}
+    day.put(replace(day.all(Visit)[0], state=VisitState.CLOSED))
+    assert day.violations() == []
+
+
+def test_a_merged_visit_is_covered_by_another_and_had_one_offer_of_its_own(day):
+    visit = day.one(Visit)
+    part = replace(visit, visit="v2", state=VisitState.MERGED)
+    day.put(part)
+    assert day.violations() == []
+    day.put(replace(part, seen_at_ms=visit.seen_at_ms + 1))
+    assert day.broken() == {"no visit split"}
+    day.put(part, replace(visit, state=VisitState.MERGED))
+    assert day.broken() == {"no visit split"}
+    day.put(visit)
+    second_grant(day)
+    assert "at most one push per visit" in day.broken(), "two offers of one visit stay two, merged or not"
 
 
 def test_a_phone_that_saw_another_curve_is_heard(day):
