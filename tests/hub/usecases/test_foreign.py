@@ -336,15 +336,15 @@ def test_reports_and_audit_add_up(hub):
     hub.say((DOOR, 1, -60.0), (DOOR, 99, -60.0), (FLOOR, 1, -80.0), after_s=8)
     with hub.store.read() as tx:
         found = reported(tx, TENANT)
-        assert audit(tx, TENANT, RULES.grace_ms, Witness(published={"e-door": 4, "e-floor": 1})) == []
-        wrong = audit(tx, TENANT, RULES.grace_ms, Witness(published={"e-door": 5}))
+        assert audit(tx, TENANT, RULES.grace_ms, NOON_MS, Witness(published={"e-door": 4, "e-floor": 1})) == []
+        wrong = audit(tx, TENANT, RULES.grace_ms, NOON_MS, Witness(published={"e-door": 5}))
         assert [one.invariant for one in wrong] == ["every sequence is accounted for"]
     door = next(row for row in found["edges"] if row["edge"] == "e-door")
     assert (door["source"], door["upto"], door["committed"], door["identity_refused"]) == ("espresense", 4, 3, 1)
     assert (found["accounts"]["upto"], found["accounts"]["committed"]) == (5, 4)
     with hub.store.write() as tx:
         tx.put([replace(hub.account(), committed=99)])
-        assert any("reports received" in one.detail for one in audit(tx, TENANT, RULES.grace_ms, Witness()))
+        assert any("reports received" in one.detail for one in audit(tx, TENANT, RULES.grace_ms, NOON_MS, Witness()))
 
 
 def test_a_walk_from_the_door_to_the_floor_changes_the_zone_once(hub):
