@@ -2,11 +2,10 @@
 
 import asyncio
 import shutil
-import sqlite3
 
 import pytest
 
-from tests.e2e.crowd import Crowd, grants, judge, present, settled
+from tests.e2e.crowd import ACCOUNTS, Crowd, asked, grants, judge, outbox, present, settled
 from tests.e2e.system import System, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
@@ -43,14 +42,12 @@ async def test_kill_9_in_the_middle_of_traffic(tmp_path, victim):
 async def test_a_hub_restored_from_an_older_backup_runs_on_and_counts_what_is_gone(tmp_path):
     async with System(tmp_path) as system:
         phones = [await system.enrol() for _ in range(2)]
-        backup = tmp_path / "backup.db"
+        backup, current = tmp_path / "backup.db", tmp_path / "hub.db"
         async with Crowd(system, phones) as crowd:
             crowd.place(0, "door")
             await present(system, 1)
             system.cli("hub", "backup", str(backup), "--config", str(system.hub_toml))
-            with sqlite3.connect(backup) as db:
-                old = dict(db.execute("SELECT edge, sum(upto) FROM edge_boot GROUP BY 1").fetchall())
-            db.close()
+            old = watermarks(backup)
 
             async def further():
                 rows = {edge["edge"]: edge["upto"] for edge in (await system.reports())["edges"]}
@@ -58,10 +55,12 @@ async def test_a_hub_restored_from_an_older_backup_runs_on_and_counts_what_is_go
 
             await until(further, "events after the backup")
             system.hub.stop()
+            last = watermarks(current)
+            await until(lambda: oldest(system, "door") > last["door"], "the door deletes all that the hub has taken")
             for path in tmp_path.glob("hub.db*"):
                 path.unlink()
-            shutil.copy(backup, tmp_path / "hub.db")
-            (tmp_path / "hub.db").chmod(0o600)
+            shutil.copy(backup, current)
+            current.chmod(0o600)
             system.hub.start()
             await system.hub_ready()
             crowd.place(1, "floor")
@@ -70,10 +69,25 @@ async def test_a_hub_restored_from_an_older_backup_runs_on_and_counts_what_is_go
             crowd.leave(1)
             await settled(system)
         report = await system.reports()
-        door = next(edge for edge in report["edges"] if edge["edge"] == "door")
-        assert door["lost"] > 0, "what the edge had deleted on the newer hub's word is counted"
+        gone = {edge: upto - old.get(edge, 0) for edge, upto in last.items()}
+        assert gone["door"] > 3
+        lost = {edge["edge"]: edge["lost"] for edge in report["edges"]}
+        assert lost == {"door": gone["door"], "floor": gone.get("floor", 0)}, "deleted on the newer hub's word"
+        recorded = asked(current, "SELECT edge, sum(seq - first_seq + 1) FROM loss GROUP BY 1")
+        assert dict(recorded) == {edge: count for edge, count in lost.items() if count}
         accounts = report["accounts"]
-        parts = ("committed", "consent_refused", "identity_refused", "quarantined", "lost")
-        assert accounts["upto"] == sum(accounts[part] for part in parts)
+        assert accounts["upto"] == sum(accounts[part] for part in ACCOUNTS)
+        assert accounts["lost"] == sum(lost.values())
         code, found = system.audit()
         assert code == 0, found
+
+
+def watermarks(path):
+    """Up to where the hub holds each edge."""
+    return dict(asked(path, "SELECT edge, sum(upto) FROM edge_boot GROUP BY 1"))
+
+
+def oldest(system, edge):
+    """First sequence that an edge of one boot still holds, or the one it will give out next."""
+    found = "SELECT coalesce((SELECT min(first_seq) FROM event), (SELECT last_seq + 1 FROM boot))"
+    return asked(outbox(system, edge), found)[0][0]
