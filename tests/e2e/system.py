@@ -127,8 +127,7 @@ class System:
 
     async def __aenter__(self):
         await self.radio.feed.start()
-        self.broker.start()
-        await until(lambda: accepts(self.mqtt_port), "the broker listens")
+        await self.start_broker()
         first = json.loads(self.cli("hub", "init", "--config", str(self.hub_toml), "--json").stdout)
         self.staff = first["key"]
         self.hub.start()
@@ -139,6 +138,10 @@ class System:
         async with asyncio.timeout(AWAIT_S):
             await self.radio.feed.wait_for(set(self.edges))
         return self
+
+    async def start_broker(self):
+        self.broker.start()
+        await until(lambda: accepts(self.mqtt_port), "the broker listens")
 
     async def __aexit__(self, *_):
         for program in (*self.edges.values(), self.hub, self.broker):
