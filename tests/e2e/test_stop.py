@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.crowd import Crowd, asked, judge, outbox, present, settled
-from tests.e2e.system import AWAIT_S, Program, System, until
+from tests.e2e.crowd import Crowd, asked, grants, judge, outbox, present, settled
+from tests.e2e.system import AWAIT_S, Program, System, accepts, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 
@@ -123,6 +123,34 @@ async def test_an_edge_without_a_broker_stops_in_time_and_keeps_what_the_hub_has
             crowd.leave(0)
             await settled(system)
             await judge(system, 1)
+
+
+async def test_an_embedded_broker_comes_and_goes_with_its_hub(tmp_path):
+    async with OneMachine(tmp_path, edges=("door",)) as system:
+        phone = await system.enrol()
+        async with Crowd(system, [phone]) as crowd:
+            crowd.place(0, "door")
+            await grants(system, 1)
+            for _ in range(2):
+                (child,) = children(system.hub.process.pid)
+                assert accepts(system.mqtt_port)
+                await stop(system.hub)
+                assert gone(child)
+                assert not accepts(system.mqtt_port)
+                system.hub.start()
+                await system.hub_ready()
+            await present(system, 1)
+            crowd.leave(0)
+            await settled(system)
+            await judge(system, 1)
+
+
+async def test_an_embedded_broker_does_not_outlive_a_hub_that_is_killed(tmp_path):
+    async with OneMachine(tmp_path, edges=()) as system:
+        (child,) = children(system.hub.process.pid)
+        system.hub.kill()
+        await until(lambda: gone(child), "the broker ends with its hub")
+        assert not accepts(system.mqtt_port)
 
 
 # -- a part dies ---------------------------------------------------------------------------------------------------
