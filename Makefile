@@ -1,5 +1,5 @@
 # Every target does its own set-up: a virtual environment in .venv with exactly what requirements.lock names.
-# Needs Python 3.11 or newer and a network on first use; nothing else.
+# Needs Python 3.11 or newer and a network on first use. What Debian must add is installed where we may, else named.
 
 SHELL := /bin/sh
 PYTHON ?= python3
@@ -8,11 +8,13 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.doorchime-ready
 ARGS ?=
 
-# Tests that need Debian's mosquitto are left out, loudly, where it is missing; with CI set they fail instead.
-MOSQUITTO := $(shell command -v mosquitto 2>/dev/null || ls /usr/sbin/mosquitto 2>/dev/null)
-ifeq ($(MOSQUITTO)$(CI),)
-MARKS := -m "not mosquitto"
-endif
+# Whether the environment can be used: what an interrupted start, or a Debian without python3-venv, leaves cannot.
+SOUND = $(BIN)/python -c "import pip, sys; sys.exit(sys.version_info < (3, 11))" 2>/dev/null
+
+# Tests on Debian's mosquitto are left out, loudly, where it cannot be had; with CI set they run and fail instead.
+SBIN := /usr/sbin:/usr/local/sbin
+MOSQUITTO = PATH="$$PATH:$(SBIN)" command -v mosquitto >/dev/null
+LEFT_OUT = echo "=== LEFT OUT: tests on Debian's mosquitto, which is not installed: sudo apt-get install mosquitto ==="
 
 .PHONY: demo test test-fast check lock debian clean
 
@@ -20,13 +22,11 @@ demo: $(READY)
 	@$(BIN)/doorchime demo $(ARGS)
 
 test: check debian
-ifneq ($(MARKS),)
-	@echo "=== LEFT OUT: tests on Debian's mosquitto, which is not installed (apt-get install mosquitto) ==="
-endif
-	$(BIN)/python -m pytest -n 2 --dist loadscope $(MARKS) $(ARGS)
-ifneq ($(MARKS),)
-	@echo "=== LEFT OUT: tests on Debian's mosquitto, which is not installed (apt-get install mosquitto) ==="
-endif
+	@marks=; $(MOSQUITTO) || [ -n "$(CI)" ] || marks="not mosquitto"; \
+	[ -z "$$marks" ] || $(LEFT_OUT); \
+	$(BIN)/python -m pytest -n 2 --dist loadscope -m "$$marks" $(ARGS); code=$$?; \
+	[ -z "$$marks" ] || $(LEFT_OUT); \
+	exit $$code
 
 test-fast: $(READY)
 	$(BIN)/python -m pytest -n 2 -m "not e2e and not mosquitto" $(ARGS)
@@ -37,20 +37,17 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# What comes from Debian: installed where we may, named where not.
+# Never fails: what cannot be had here is left out by whoever needs it.
 debian:
-	@if [ -n "$(MOSQUITTO)" ]; then :; \
-	elif [ -n "$(CI)" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  apt-get install -y --no-install-recommends mosquitto; \
-	else echo "note: Debian's mosquitto is not installed: apt-get install mosquitto"; fi
+	@$(MOSQUITTO) || .ci/debian mosquitto || :
 
 $(READY): requirements.lock pyproject.toml
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { \
-	  echo "python3-venv is missing: trying to install it"; \
-	  apt-get install -y --no-install-recommends python3-venv && rm -rf $(VENV) && $(PYTHON) -m venv $(VENV); } || { \
-	  echo "cannot make $(VENV): install Debian's package python3-venv, then run make again"; exit 1; }
+	@$(SOUND) || { rm -rf $(VENV); $(PYTHON) -m venv $(VENV) && $(SOUND); } \
+	  || { rm -rf $(VENV); .ci/debian python3-venv && $(PYTHON) -m venv $(VENV) && $(SOUND); } \
+	  || { rm -rf $(VENV); echo "cannot make $(VENV) with $(PYTHON): it must be Python 3.11 or newer, with Debian's" \
+	  "python3-venv. Name another with make PYTHON=/path/to/python3" >&2; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 # Newest versions within the ranges of pyproject.toml, with hashes and without addresses.
