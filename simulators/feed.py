@@ -5,11 +5,34 @@ import contextlib
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Protocol
 
+from wire.messages import Telemetry
 from wire.trace import Frame, write_line
 
 BUFFER_MAX_BYTES = 1_000_000
 """Frames waiting for a slow edge; beyond it they are lost in the air, and counted."""
+
+
+class Ears(Protocol):
+    """Whoever hears frames, by the name of the scanner. `counts` has at least sent and unheard."""
+
+    counts: Counter[str]
+
+    async def start(self) -> None:
+        """Begin."""
+
+    async def wait_for(self, scanners: set[str]) -> None:
+        """Return when all of these listen."""
+
+    def send(self, frame: Frame) -> bool:
+        """One frame to the scanner it names; False when it was lost."""
+
+    def telemetry(self) -> dict[str, Telemetry]:
+        """Counters of those scanners that cannot publish their own."""
+
+    async def stop(self) -> None:
+        """Close everything."""
 
 
 class Feed:
@@ -55,6 +78,10 @@ class Feed:
         writer.write(write_line(frame))
         self.counts["sent"] += 1
         return True
+
+    def telemetry(self) -> dict[str, Telemetry]:
+        """None: edges publish their own."""
+        return {}
 
     async def stop(self) -> None:
         """Close everything."""

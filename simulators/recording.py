@@ -2,6 +2,9 @@
 
 Declared additions, so that privacy has something to refuse: three bystanders and one person who said no, heard twice a
 second by the first scanners. Nothing else is added, and no sighting is changed.
+
+A sparse recording (a scanner reports a tag every 6 s or so) holds no advertisements but reports that were smoothed
+already: its scanners become listeners of another make, `simulators.foreign`, and the added people are heard every 5 s.
 """
 
 import heapq
@@ -24,8 +27,14 @@ ADDED = (
 """Who is not in the recording."""
 
 ADDED_EVERY_S = 0.5
+ADDED_SPARSE_S = 5.0
 ADDED_DBM = -65.0
-"""How often and how strong the added people are heard, s and dBm."""
+"""How often and how strong the added people are heard, s and dBm; at 5 s where scanners report rather than hear."""
+
+SPARSE_HZ = 0.5
+SPARSE_MS = 2_500
+"""Below this rate, or where most pauses between two sightings of a tag by a scanner are longer, a recording is sparse:
+our edges ask for three advertisements in 10 s before they let anybody in."""
 
 REDEEM_AFTER_S = 15.0
 """Time from a push to the till, s: a walk through a room."""
@@ -53,8 +62,9 @@ class RecordedScene:
             BadConfig: it cannot be read, or holds frames without tags to enrol.
         """
         self._path = path
-        header, doors, self.duration_s = _survey(path)
+        header, doors, self.duration_s, sparse = _survey(path)
         self.longest_s = self.duration_s
+        self._added_every_s = ADDED_SPARSE_S if sparse else ADDED_EVERY_S
         self._edge_of = _slugs([scanner.id for scanner in header.scanners])
         zone_of = _slugs(header.zones)
         self._tags = {tag: f"tag-{number}" for number, tag in enumerate(header.beacons, 1)}
@@ -73,6 +83,7 @@ class RecordedScene:
             offers={"welcome": OFFER},
             cast=(*members, *ADDED),
             expects_expiry=False,  # a recording of one tag has one visit, and its one offer is redeemed
+            listeners="espresense" if sparse else None,
         )
 
     async def play(self, stage: Stage, duration_s: float) -> None:
@@ -117,15 +128,16 @@ class RecordedScene:
         step = 0
         while True:
             for number, actor in enumerate(ADDED):
-                yield step * ADDED_EVERY_S, actor.name, edges[number % len(edges)], ADDED_DBM
+                yield step * self._added_every_s, actor.name, edges[number % len(edges)], ADDED_DBM
             step += 1
 
 
-def _survey(path: Path) -> tuple[Header, set[str], float]:
-    """Header, the first zone of every tag, and the length in s. One pass."""
+def _survey(path: Path) -> tuple[Header, set[str], float, bool]:
+    """Header, the first zone of every tag, the length in s, and whether it is sparse. One pass."""
     doors: dict[str, str] = {}
     clearly: dict[str, str] = {}
     end_ms = 0
+    pauses = _Pauses()
     try:
         with opened(path) as lines:
             reader = TraceReader(lines)
@@ -141,6 +153,8 @@ def _survey(path: Path) -> tuple[Header, set[str], float]:
                 except BadTrace:
                     continue
                 end_ms = line.t_ms
+                if isinstance(line, Sighting):
+                    pauses.note(line)
                 if isinstance(line, Truth) and line.truth is not None:
                     doors.setdefault(line.beacon, line.truth)
                 elif isinstance(line, Sighting) and line.rssi_dbm >= CLEARLY_DBM:
@@ -149,7 +163,28 @@ def _survey(path: Path) -> tuple[Header, set[str], float]:
                         clearly.setdefault(line.beacon, zone)
     except (OSError, lzma.LZMAError, EOFError, BadTrace) as exc:
         raise BadConfig(f"trace {path}: {exc}") from exc
-    return header, set({**clearly, **doors}.values()), end_ms / 1000
+    sparse = pauses.mostly_long() if header.rate_hz is None else header.rate_hz < SPARSE_HZ
+    return header, set({**clearly, **doors}.values()), end_ms / 1000, sparse
+
+
+class _Pauses:
+    """Whether the median pause between two sightings of a tag by a scanner is long, without keeping them."""
+
+    def __init__(self) -> None:
+        self._last_ms: dict[tuple[str, str], int] = {}
+        self._long = self._short = 0
+
+    def note(self, line: Sighting) -> None:
+        before_ms = self._last_ms.get((line.scanner, line.beacon))
+        if before_ms is not None:
+            if line.t_ms - before_ms > SPARSE_MS:
+                self._long += 1
+            else:
+                self._short += 1
+        self._last_ms[line.scanner, line.beacon] = line.t_ms
+
+    def mostly_long(self) -> bool:
+        return self._long > self._short
 
 
 def opened(path: Path) -> Any:

@@ -84,6 +84,8 @@ def failures(report: Mapping[str, Any], expects_expiry: bool) -> list[str]:
     accounted = report["events_committed"] + report["events_lost"] + refused
     if accounted != report["events_published"]:
         found.append(f"{report['events_published']} events were published, {accounted} are accounted for")
+    if report.get("reports_sent", report["events_published"]) < report["events_published"]:
+        found.append(f"{report['reports_sent']} reports were sent, the hub counts {report['events_published']}")
     if report["invariant_violations"]:
         found.append(f"{report['invariant_violations']} promises were broken")
     if report.get("identities_in_logs"):

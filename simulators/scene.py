@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from simulators import clock
-from simulators.feed import Feed
+from simulators.feed import Ears
 from simulators.floorplan import FloorPlan
 from simulators.phone import Phone
 from simulators.radio import Air
@@ -57,13 +57,14 @@ class Place:
     offers: Mapping[str, dict[str, Any]]
     cast: tuple[Actor, ...]
     expects_expiry: bool
+    listeners: str | None = None  # a kind of `simulators.foreign`: its edges are nodes of that make
 
 
 @dataclass
 class Stage:
     """Where a scene plays. `sent`: per member, when its advertisements were put on the air and heard by some edge."""
 
-    feed: Feed
+    feed: Ears
     tempo: Tempo
     phones: dict[str, Phone]
     till: Till

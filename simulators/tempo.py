@@ -73,8 +73,13 @@ class Tempo:
         while (left_s := at_s - self.steady_s()) > 0:  # noqa: ASYNC110 (nobody signals that time has passed)
             await asyncio.sleep(min(left_s / self._pace.rate, clock.LONGEST_SLEEP_S))
         if self._buffer is not None:
-            report_backlog(self._buffer, SCENE_SLOT, int(-left_s * 1000))
+            self.behind(int(-left_s * 1000))
             await asyncio.sleep(0)  # a scene that is late must not keep the governor from its work
+
+    def behind(self, ms: int) -> None:
+        """Hear how late something of the scene is, virtual ms. From any thread."""
+        if self._buffer is not None:
+            report_backlog(self._buffer, SCENE_SLOT, ms)
 
     def hurry(self) -> None:
         """From here on as fast as all keep up. Needs a running loop."""

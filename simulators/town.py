@@ -9,7 +9,8 @@ from typing import Any
 
 import httpx
 
-from simulators.feed import Feed
+from simulators.feed import Ears, Feed
+from simulators.foreign import Nodes, node_of
 from simulators.phone import EVERYTHING, Phone
 from simulators.programs import Program, call
 from simulators.scene import EdgeSpec, Place, Stage
@@ -49,9 +50,9 @@ class Town:
     def __init__(self, home: Path, place: Place, tempo: Tempo) -> None:
         self.home, self.place, self.tempo = home, place, tempo
         self.mqtt_port, self.http_port = _free_ports(2)
-        self.feed = Feed(home / "air.sock")
         self.hub_toml = home / "hub.toml"
         self.prefix = secrets.token_hex(4)
+        self.feed = self._ears()
         self.broker = Program(home, "broker", "hub", "broker", "--port", str(self.mqtt_port))
         self.hub = Program(home, "hub", "hub", "serve", "--config", str(self.hub_toml))
         self.edges = self._edge_programs()
@@ -63,7 +64,15 @@ class Town:
         """Every program, in the order of starting."""
         return [self.broker, self.hub, *self.edges]
 
+    def _ears(self) -> Ears:
+        if self.place.listeners is None:
+            return Feed(self.home / "air.sock")
+        names = [edge.edge for edge in self.place.edges]
+        return Nodes(self.place.listeners, names, (HOST, self.mqtt_port), self.prefix, self.tempo)
+
     def _edge_programs(self) -> list[Program]:
+        if not isinstance(self.feed, Feed):
+            return []  # nodes of another make run no program of ours
         share = max(1, min(MAX_EDGE_PROCESSES, len(self.place.edges)))
         groups: list[list[EdgeSpec]] = [list(self.place.edges[number::share]) for number in range(share)]
         programs = []
@@ -73,6 +82,7 @@ class Town:
         return programs
 
     def _write_edge(self, edge: EdgeSpec) -> Path:
+        assert isinstance(self.feed, Feed)
         settings = {
             **EDGE_SETTINGS,
             "edge": edge.edge,
@@ -99,6 +109,8 @@ class Town:
             "port": self.http_port,
             "prefixes": [self.prefix],
             "reconnect_max_s": 1.0,
+            "foreign_topics": [self.place.listeners] if self.place.listeners else [],
+            "foreign_enter_dbm": EDGE_SETTINGS["enter_dbm"],
             **self._pace(HUB_SLOT),
         }
         self.hub_toml.write_text(_toml(settings), "utf-8")
@@ -147,6 +159,13 @@ class Town:
         found: dict[str, Any] = reply.json()
         return found
 
+    async def dropped_unread(self) -> int:
+        """Messages about other people's devices that the hub dropped; nodes of another make tell of everybody."""
+        reply = await self.http.get("/metrics")
+        reply.raise_for_status()
+        lines = (line.split() for line in reply.text.splitlines())
+        return sum(int(float(words[1])) for words in lines if words[0] == "doorchime_foreign_not_ours_total")
+
     def check(self) -> None:
         """See that every program still runs.
 
@@ -180,7 +199,9 @@ class Town:
             body = {"name": zone.name, "kind": zone.kind}
             await self._put(f"/v1/stores/{place.store}/zones/{zone.zone}", body)
         for edge in place.edges:
-            await self._put(f"/v1/edges/{edge.edge}", {"store": place.store, "zone": edge.zone})
+            kind = place.listeners
+            source = {"kind": kind, "node": node_of(kind, edge.edge)} if kind is not None else None
+            await self._put(f"/v1/edges/{edge.edge}", {"store": place.store, "zone": edge.zone, "source": source})
         for name, offer in place.offers.items():
             await self._put(f"/v1/offers/{name}", {"state": "live", "body": offer})
 

@@ -31,6 +31,10 @@ MAX_NODES = 4_096
 NODES_OWN = bytes.fromhex("e5ca1adef007ba110000000000000000")
 """UUID that ESPresense nodes advertise themselves."""
 
+COUNTED = (
+    "reports", "statuses", "signs", "not_ours", "unreadable", "overrun", "retained_ignored", "nodes_over_cap",
+)  # fmt: skip
+
 M = TypeVar("M", bound=BaseModel)
 
 _NODE = re.compile(NODE)
@@ -46,10 +50,11 @@ class Ours(NamedTuple):
 
 
 class Said(NamedTuple):
-    """A message of a node; `news` None: nothing of ours, no more than a sign of life."""
+    """A message of a node; `news` None: no more than a sign of life. `private`: it was about a device not of ours."""
 
     source: Source
     news: Report | NodeStatus | None
+    private: bool = False
 
 
 class _Level(BaseModel):
@@ -82,7 +87,7 @@ def read_espresense(topic: str, payload: bytes, ours: Ours) -> Said:
             source = _source(Kind.ESPRESENSE, node)
             beacon = _named(name, ours)
             if beacon is None:
-                return Said(source, None)
+                return Said(source, None, private=True)
             body = _read(_Espresense, payload)
             if body.id is not None and body.id != name:
                 raise BadMessage("id: not that of the topic")
@@ -105,11 +110,11 @@ def read_theengs(base: str, topic: str, payload: bytes, ours: Ours) -> Said:
             source = _source(Kind.THEENGS, gateway, base)
             text = payload.lower()
             if not any(prefix.hex().encode() in text for prefix in ours.prefixes):
-                return Said(source, None)  # others' devices are not even parsed
+                return Said(source, None, private=True)  # others' devices are not even parsed
             body = _object(payload)
             beacon = _decoded(body)
             if not _is_ours(beacon, ours):
-                return Said(source, None)
+                return Said(source, None, private=True)
             return Said(source, Report(source, beacon, _checked(_Level, {"rssi": body.get("rssi")}).rssi))
     raise BadTopic("not a topic of Theengs")
 
@@ -221,15 +226,13 @@ class Listeners:
         topics: settings as `espresense`, `theengs` (base `home`) or `theengs:<base>`.
         ours: what is ours.
 
-    `counts` only grow: reports (of beacons of ours), statuses, not_ours (dropped at once), unreadable, overrun (the hub
-    was too busy for them), retained_ignored, nodes_over_cap. One thread calls; `lives` may be read by another.
+    `counts` only grow: reports (of beacons of ours), statuses, signs (of life alone), not_ours (dropped at once),
+    unreadable, overrun (the hub was too busy for them), retained_ignored, nodes_over_cap. One thread calls; `lives`
+    may be read by another.
     """
 
     def __init__(self, topics: Sequence[str], ours: Ours, max_nodes: int = MAX_NODES) -> None:
-        self.counts = Counter(
-            {"reports": 0, "statuses": 0, "not_ours": 0, "unreadable": 0, "overrun": 0, "retained_ignored": 0,
-             "nodes_over_cap": 0}
-        )  # fmt: skip
+        self.counts = Counter(dict.fromkeys(COUNTED, 0))
         self.lives: dict[Source, Life] = {}
         self._ours, self._max_nodes = ours, max_nodes
         self._espresense = Kind.ESPRESENSE in topics
@@ -266,7 +269,7 @@ class Listeners:
             self.counts["unreadable"] += 1
             raise
         if said.news is None:
-            self.counts["not_ours"] += 1
+            self.counts["not_ours" if said.private else "signs"] += 1
         elif isinstance(said.news, Report):
             if retained:  # old news must never become an effect
                 self.counts["retained_ignored"] += 1

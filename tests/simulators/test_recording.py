@@ -1,5 +1,6 @@
 """A recording as a scene, on a small one made here."""
 
+import itertools
 import json
 import lzma
 
@@ -56,6 +57,29 @@ def test_a_bad_line_is_passed_over(tmp_path):
         {"t_ms": 1000, "scanner": "AA:BB", "beacon": "a", "rssi_dbm": -75},
     )
     assert RecordedScene(path).duration_s == 1.0
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "pauses_ms", "sparse"),
+    [
+        (None, [6_000, 6_000, 500], True),
+        (None, [500, 6_000, 500], False),
+        (None, [2_500, 2_500, 2_501], False),
+        (None, [], False),
+        (2, [6_000, 6_000, 6_000], False),  # heard rarely, but advertisements
+        (0.2, [500, 500, 500], True),
+    ],
+)
+def test_a_sparse_recording_is_played_as_reports_of_listeners_of_another_make(tmp_path, rate_hz, pauses_ms, sparse):
+    at_ms, lines = 0, []
+    for pause_ms in [0, *pauses_ms]:
+        at_ms += pause_ms
+        for scanner in ("AA:BB", "aa-bb"):
+            lines.append({"t_ms": at_ms, "scanner": scanner, "beacon": "a", "rssi_dbm": -70})
+    scene = RecordedScene(write(tmp_path / "x.trace.jsonl", {**HEADER, "rate_hz": rate_hz}, *lines))
+    assert scene.place.listeners == ("espresense" if sparse else None)
+    added = [t_s for t_s, *_ in itertools.islice(scene._added(), 2 * len(ADDED))]
+    assert max(added) == (5.0 if sparse else 0.5)
 
 
 @pytest.mark.parametrize("text", ["", "{}\n", "not json\n"])

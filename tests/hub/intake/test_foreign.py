@@ -71,7 +71,7 @@ def test_an_alias_stands_for_its_beacon():
 )  # fmt: skip
 def test_what_is_not_ours_is_a_sign_of_life_and_is_not_read(name):
     topic, _ = espresense(name)
-    assert said_by_espresense(topic, b"\xff not even JSON") == Said(KITCHEN, None)
+    assert said_by_espresense(topic, b"\xff not even JSON") == Said(KITCHEN, None, private=True)
 
 
 def test_the_nodes_own_beacon_is_passed_over_even_if_its_prefix_were_ours():
@@ -132,7 +132,8 @@ def test_what_claims_to_be_ours_and_is_not_is_refused(message):
     ],
 )  # fmt: skip
 def test_theengs_in_all_its_forms(changes, news):
-    assert said_by_theengs(*theengs(**changes)) == Said(GATEWAY, Report(GATEWAY, BEACON, -70.0) if news else None)
+    right = Said(GATEWAY, Report(GATEWAY, BEACON, -70.0)) if news else Said(GATEWAY, None, private=True)
+    assert said_by_theengs(*theengs(**changes)) == right
 
 
 @pytest.mark.parametrize(
@@ -274,13 +275,14 @@ def test_only_what_is_needed_is_subscribed():
 def test_everything_is_counted():
     both = listeners()
     assert both.read(*espresense(), False) is not None
-    assert both.read(*espresense("apple:1005:9-26"), False) == Said(KITCHEN, None)
+    assert both.read(*espresense("apple:1005:9-26"), False) == Said(KITCHEN, None, private=True)
+    assert both.read("espresense/rooms/kitchen/telemetry", b"{}", False) == Said(KITCHEN, None)
     assert both.read(*espresense(), True) is None, "a retained report is old news"
     assert both.read("espresense/rooms/kitchen/status", b"online", True) is not None
     with pytest.raises(RemoteFault):
         both.read(*espresense(rssi="x"), False)
     assert both.counts == {
-        "reports": 1, "statuses": 1, "not_ours": 1, "unreadable": 1, "retained_ignored": 1, "overrun": 0,
+        "reports": 1, "statuses": 1, "signs": 1, "not_ours": 1, "unreadable": 1, "retained_ignored": 1, "overrun": 0,
         "nodes_over_cap": 0,
     }  # fmt: skip
 
