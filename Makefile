@@ -37,6 +37,19 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Other people's programs that ours are held against, each in an environment of its own. Tests without theirs are left
+# out with a line that says so; with CI set they run, and fail instead.
+.PHONY: oracles
+oracles: .oracles/theengs/.ready
+test: $(if $(CI),oracles)
+
+.oracles/%/.ready: tests/oracles/%.txt | $(READY)
+	@command -v c++ >/dev/null || .ci/debian g++
+	rm -rf .oracles/$*
+	$(BIN)/python -m venv .oracles/$*
+	.oracles/$*/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
 # Never fails: what cannot be had here is left out by whoever needs it.
 debian:
 	@$(MOSQUITTO) || .ci/debian mosquitto || :
@@ -56,5 +69,5 @@ lock: $(READY)
 	  --no-annotate --no-emit-index-url --extra dev -o requirements.lock pyproject.toml
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .oracles build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

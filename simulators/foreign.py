@@ -99,11 +99,17 @@ def _theengs(name: str, address: str, rssi_dbm: float, beacon: Beacon | None, da
     if beacon is not None:
         body |= {
             "brand": "GENERIC", "model": "iBeacon", "model_id": "IBEACON", "type": "BCON", "mfid": "4c00",
-            "uuid": beacon.uuid.hex(), "major": beacon.major, "minor": beacon.minor, "txpower": beacon.power_dbm,
+            "uuid": beacon.uuid.hex(), "major": _signed(beacon.major), "minor": _signed(beacon.minor),
+            "txpower": beacon.power_dbm,
         }  # fmt: skip
     else:
         body["manufacturerdata"] = data.hex()
     return Told(f"home/{name}/BTtoMQTT/{address.upper()}", json.dumps(body).encode())
+
+
+def _signed(number: int) -> int:
+    """As its decoder has it."""
+    return number - 0x10000 if number >= 0x8000 else number
 
 
 def _manufacturer_data(adv: bytes) -> bytes:

@@ -134,7 +134,7 @@ def _named(name: str, ours: Ours) -> BeaconKey | None:
 
 
 def _decoded(body: dict[str, Any]) -> BeaconKey:
-    """The beacon in a body of Theengs. Its decoder looks at length and company only: a raw frame is read again."""
+    """The beacon in a body of Theengs. Older decoders look at length and company only: a raw frame is read again."""
     raw, uuid = body.get("manufacturerdata"), body.get("uuid")
     if raw is not None:
         beacon = _raw(raw)
@@ -150,7 +150,14 @@ def _plain(body: dict[str, Any]) -> BeaconKey:
     uuid = body.get("uuid")
     if not isinstance(uuid, str) or not re.fullmatch(r"[0-9a-fA-F]{32}", uuid):
         raise BadMessage("uuid: not 32 hexadecimal digits")
-    return _key(ibeacon.format_uuid(bytes.fromhex(uuid)), body.get("major"), body.get("minor"))
+    major, minor = _unsigned(body.get("major")), _unsigned(body.get("minor"))
+    return _key(ibeacon.format_uuid(bytes.fromhex(uuid)), major, minor)
+
+
+def _unsigned(number: Any) -> Any:
+    """The decoder takes the two bytes for a signed number: 51,750 is told as -13,786. Whatever else stays as it is."""
+    signed = isinstance(number, int) and not isinstance(number, bool) and -0x8000 <= number < 0
+    return number + 0x10000 if signed else number
 
 
 def _raw(raw: Any) -> BeaconKey:

@@ -149,7 +149,7 @@ def test_theengs_in_all_its_forms(changes, news):
         {"manufacturerdata": RAW, "major": "1"},
         {"model_id": "APPLEDEVICE"},
         {"mfid": "7500"},
-        {"major": 65_536}, {"major": -1}, {"major": 1.5}, {"major": None}, {"minor": "2"}, {"minor": True},
+        {"major": 65_536}, {"major": -32_769}, {"major": 1.5}, {"major": None}, {"minor": "2"}, {"minor": True},
         {"uuid": UUID}, {"uuid": "d0c41e02"}, {"uuid": ["d0c41e02"]},
         {"rssi": None}, {"rssi": 0}, {"rssi": "-70"}, {"rssi": -127}, {"rssi": [-70]},
     ],
@@ -167,6 +167,11 @@ def test_theengs_is_checked_again(changes):
 def test_a_body_that_is_no_object_is_refused(payload):
     with pytest.raises(RemoteFault):
         said_by_theengs(theengs()[0], payload)
+
+
+def test_theengs_takes_two_bytes_for_a_signed_number():
+    news = said_by_theengs(*theengs(major=-1, minor=-32_768)).news
+    assert (news.beacon.major, news.beacon.minor) == (65_535, 32_768)
 
 
 def test_nodes_come_and_go():
