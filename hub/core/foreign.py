@@ -30,7 +30,7 @@ class Kind(StrEnum):
 
 
 NODE = r"[A-Za-z0-9_.-]{1,64}"
-"""One level of a node's name: no wildcard of any broker can stand in it."""
+"""One level of a node's name: no wildcard of MQTT can stand in it."""
 
 BASE = rf"{NODE}(/{NODE}){{0,2}}"
 """Up to three levels that the topics of several nodes begin with."""
@@ -86,13 +86,18 @@ class Life(NamedTuple):
 
 
 class Gate(NamedTuple):
-    """How many reports let somebody in, within which time. Two smoothed levels, or three single advertisements."""
+    """How many reports let somebody in, within which time, and the shortest silence that means gone."""
 
     reports: int
     within_ms: int
+    silence_ms: int
 
 
-GATES = {Kind.ESPRESENSE: Gate(2, 20_000), Kind.THEENGS: Gate(3, 30_000)}
+GATES = {Kind.ESPRESENSE: Gate(2, 20_000, 20_000), Kind.THEENGS: Gate(3, 30_000, 60_000)}
+"""Two levels that ESPresense has smoothed, or three single frames, as at our own edges. ESPresense reports whoever
+stands still every 5 s: four times that. Theengs Gateway scans 7 s in 12, OpenMQTTGateway 10 s in up to 56: more than
+one of its pauses."""
+
 PACES = {Kind.ESPRESENSE: Pace(30_000, 8_000, 0), Kind.THEENGS: Pace(30_000, 8_000, 2_000)}
 """Zones by such nodes. Stale after six of the 5 s in which they report: 10 s as for our edges gave 0.55 right and ten
 times the changes on a recording of eight nodes, 30 s 0.70. The hold lies above 5 s, so that no single report moves
@@ -104,9 +109,6 @@ ENTER_DBM = -80.0
 WEAK_DB = 8.0
 WEAK_MS = 30_000
 """So far below the level that lets in, for so long (six reports), is outside: who stands at the door must not flap."""
-
-SILENCE_MIN_MS = 20_000
-"""Shortest silence that means gone, ms: four times the 5 s in which a node reports somebody who stands still."""
 
 SILENCE_MAX_MS = 180_000
 """Longest silence that means gone, ms: below `visits.SILENCE_MS`, or the visit would be `unknown` before."""
@@ -159,23 +161,24 @@ def hear(
     track: ForeignTrack | None, key: tuple[str, str, str], report: Report, at_ms: int, enter_dbm: float
 ) -> tuple[ForeignTrack, Fact]:
     """One report, received at `at_ms`; `key` is (tenant, edge, profile). A track is never earlier than it was."""
-    gate = GATES[Kind(report.source.kind)]
+    kind = Kind(report.source.kind)
+    gate = GATES[kind]
     if track is None or at_ms - track.heard_at_ms >= UNKNOWN_MS:  # the visit may be closed: enter anew
         track = ForeignTrack(*key, False, [], [], None, at_ms, at_ms)
     at_ms = max(at_ms, track.heard_at_ms)
     gap_ms = at_ms - track.heard_at_ms
-    if GAP_MIN_MS <= gap_ms <= silence_ms(track):
+    if GAP_MIN_MS <= gap_ms <= silence_ms(track, kind):
         track = replace(track, gaps=[*track.gaps, gap_ms][-GAPS_MAX:])
     recent = [one for one in track.recent if one[0] > at_ms - gate.within_ms]
     recent = [*recent, [at_ms, report.rssi_dbm]][-gate.reports :]
     track = replace(track, recent=recent, heard_at_ms=at_ms)
     if track.present:
-        track, kind = _weigh(track, report.rssi_dbm, at_ms, enter_dbm)
+        track, what = _weigh(track, report.rssi_dbm, at_ms, enter_dbm)
     elif len(recent) == gate.reports and sum(one[1] for one in recent) / len(recent) >= enter_dbm:
-        track, kind = replace(track, present=True, weak_since_ms=None), "enter"
+        track, what = replace(track, present=True, weak_since_ms=None), "enter"
     else:
-        kind = "sample"
-    return replace(track, due_ms=at_ms + silence_ms(track)), Fact(kind, at_ms)
+        what = "sample"
+    return replace(track, due_ms=at_ms + silence_ms(track, kind)), Fact(what, at_ms)
 
 
 def _weigh(track: ForeignTrack, rssi_dbm: float, at_ms: int, enter_dbm: float) -> tuple[ForeignTrack, str]:
@@ -189,27 +192,29 @@ def _weigh(track: ForeignTrack, rssi_dbm: float, at_ms: int, enter_dbm: float) -
     return replace(track, present=False, weak_since_ms=None, recent=[]), "exit"
 
 
-def look(track: ForeignTrack, life: Life | None, now_ms: int) -> tuple[ForeignTrack | None, Fact | None]:
+def look(track: ForeignTrack, kind: Kind, life: Life | None, now_ms: int) -> tuple[ForeignTrack | None, Fact | None]:
     """A track whose deadline has passed: what is left of it (None: nothing), and whether the person went.
 
-    `life` is what the node is known to have shown while the hub listened and everything received was applied.
+    `life` is what the node, of this `kind`, is known to have shown while the hub listened and everything received was
+    applied.
     """
     if not track.present:
         return None, None
-    if witnessed_ms(track, life) >= silence_ms(track):
+    if witnessed_ms(track, life) >= silence_ms(track, kind):
         return None, Fact("exit", track.heard_at_ms)
     if now_ms - track.heard_at_ms >= UNKNOWN_MS:
         return None, None  # the visit has been unknown for long; it ends by itself
     return replace(track, due_ms=now_ms + LOOK_AGAIN_MS), None
 
 
-def silence_ms(track: ForeignTrack) -> int:
+def silence_ms(track: ForeignTrack, kind: Kind) -> int:
     """How long a silence means gone, for this person at this node, ms."""
+    shortest_ms = GATES[kind].silence_ms
     if len(track.gaps) < 2:
-        return SILENCE_MIN_MS
+        return shortest_ms
     ordered = sorted(track.gaps)
     learned_ms = GAP_FACTOR * ordered[min(len(ordered) - 1, int(GAP_SHARE * len(ordered)))]
-    return int(min(max(SILENCE_MIN_MS, learned_ms), SILENCE_MAX_MS))
+    return int(min(max(shortest_ms, learned_ms), SILENCE_MAX_MS))
 
 
 def witnessed_ms(track: ForeignTrack, life: Life | None) -> int:

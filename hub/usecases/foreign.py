@@ -116,11 +116,14 @@ def sweep(
     for track in due:
         edge = edges.get(track.edge)
         source = foreign.source_of(edge) if edge is not None else None
-        left, fact = foreign.look(track, _applied(lives.get(source) if source else None, heard_up_to_ms), at_ms)
-        if edge is None or source is None or left is None:
-            ended.append((track.tenant, track.edge, track.profile))
-        else:
+        left, fact = None, None
+        if source is not None:
+            life = _applied(lives.get(source), heard_up_to_ms)
+            left, fact = foreign.look(track, foreign.Kind(source.kind), life, at_ms)
+        if left is not None:
             kept.append(left)
+        else:
+            ended.append((track.tenant, track.edge, track.profile))
         if edge is not None and fact is not None and may_know(purposes[track.profile], fact.at_ms):
             seen.append(_observe(edge, track.profile, fact, None, at_ms, "silence"))
     effects = arrive(tx, seen, purposes, rules, at_ms, new_id)

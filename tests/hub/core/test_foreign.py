@@ -15,7 +15,6 @@ from hub.core.foreign import (
     GATES,
     PACES,
     SILENCE_MAX_MS,
-    SILENCE_MIN_MS,
     WEAK_DB,
     WEAK_MS,
     Kind,
@@ -35,6 +34,8 @@ from hub.core.grants import MAX_LOCK_ERROR_MS
 from hub.core.visits import UNKNOWN_MS
 from hub.core.zones import OURS
 
+ESP = Kind.ESPRESENSE
+SILENCE_MIN_MS = GATES[ESP].silence_ms
 KEY = ("default", "e-shelf", "p1")
 BEACON = beacon_of("d0c41e02-0000-4000-8000-000000000000-1-2")
 
@@ -90,7 +91,7 @@ def test_one_good_report_ends_a_weak_spell():
 def test_a_silence_that_the_node_witnessed_is_an_exit_at_the_last_report():
     track, _ = hear_all(-70, -70, -70)
     assert (track.heard_at_ms, track.due_ms) == (10_000, 10_000 + SILENCE_MIN_MS)
-    left, fact = look(track, Life(0, 10_000 + SILENCE_MIN_MS), track.due_ms)
+    left, fact = look(track, ESP, Life(0, 10_000 + SILENCE_MIN_MS), track.due_ms)
     assert (left, fact) == (None, foreign.Fact("exit", 10_000))
 
 
@@ -104,19 +105,19 @@ def test_a_silence_that_the_node_witnessed_is_an_exit_at_the_last_report():
 )
 def test_a_silence_that_nobody_witnessed_proves_nothing(life):
     track, _ = hear_all(-70, -70, -70)
-    left, fact = look(track, life, 40_000)
+    left, fact = look(track, ESP, life, 40_000)
     assert fact is None
     assert left == replace(track, due_ms=40_000 + foreign.LOOK_AGAIN_MS)
 
 
 def test_what_nobody_can_tell_is_given_up_without_an_exit():
     track, _ = hear_all(-70, -70)
-    assert look(track, None, 5_000 + UNKNOWN_MS) == (None, None)
+    assert look(track, ESP, None, 5_000 + UNKNOWN_MS) == (None, None)
 
 
 def test_somebody_who_never_entered_is_forgotten():
     track, _ = hear_all(-90)
-    assert look(track, None, track.due_ms) == (None, None)
+    assert look(track, ESP, None, track.due_ms) == (None, None)
 
 
 def test_after_a_long_absence_a_report_starts_over():
@@ -126,16 +127,19 @@ def test_after_a_long_absence_a_report_starts_over():
 
 
 def test_the_silence_follows_the_rhythm_of_the_reports():
-    assert silence_ms(hear_all(*[-70] * 10)[0]) == SILENCE_MIN_MS
-    assert silence_ms(hear_all(*[-70] * 10, every_ms=12_000)[0]) == 48_000
+    assert silence_ms(hear_all(*[-70] * 10)[0], ESP) == SILENCE_MIN_MS
+    assert silence_ms(hear_all(*[-70] * 10, every_ms=12_000)[0], ESP) == 48_000
     slow = hear_all(*[-70] * 10, every_ms=18_000)[0]
-    assert silence_ms(slow) == 72_000
+    assert silence_ms(slow, ESP) == 72_000
     slow = hear_all(*[-70] * 10, every_ms=70_000, track=slow, from_ms=9 * 18_000 + 70_000)[0]
-    assert silence_ms(slow) == SILENCE_MAX_MS
+    assert silence_ms(slow, ESP) == SILENCE_MAX_MS
     away = hear(slow, KEY, report(), slow.heard_at_ms + SILENCE_MAX_MS + 1, ENTER_DBM)[0]
     assert away.gaps == slow.gaps, "an outage is not the beacon's rhythm"
     burst = hear_all(*[-70] * 30, every_ms=100, kind=Kind.THEENGS)[0]
     assert burst.gaps == [], "several frames of one scan are no rhythm"
+    assert silence_ms(burst, Kind.THEENGS) == 60_000
+    scans = hear_all(*[-70] * 10, every_ms=50_000, kind=Kind.THEENGS)[0]
+    assert silence_ms(scans, Kind.THEENGS) == SILENCE_MAX_MS
 
 
 def test_life_goes_on_until_it_breaks():
@@ -162,6 +166,7 @@ def test_the_constants_keep_what_others_rely_on():
         assert PACES[kind].stale_ms > OURS.stale_ms
         assert PACES[kind].hold_ms > 5_000
         assert GATES[kind].reports >= 2
+        assert GATES[kind].silence_ms < SILENCE_MAX_MS
 
 
 @given(st.lists(st.tuples(st.integers(0, 400_000), st.floats(-110, -30)), max_size=80), st.sampled_from(list(Kind)))
@@ -172,7 +177,7 @@ def test_a_row_stays_small_and_its_deadline_lies_ahead(steps, kind):
         track, fact = hear(track, KEY, report(level, kind), now_ms, ENTER_DBM)
         assert len(track.recent) <= GATES[kind].reports
         assert len(track.gaps) <= foreign.GAPS_MAX
-        assert now_ms + SILENCE_MIN_MS <= track.due_ms <= now_ms + SILENCE_MAX_MS
+        assert now_ms + GATES[kind].silence_ms <= track.due_ms <= now_ms + SILENCE_MAX_MS
         assert fact.at_ms == now_ms
 
 
@@ -225,10 +230,10 @@ class Node(RuleBasedStateMachine):
         if self.track is None or self.track.due_ms > self.now_ms:
             return
         was = self.track
-        self.track, fact = look(self.track, self.life, self.now_ms)
+        self.track, fact = look(self.track, ESP, self.life, self.now_ms)
         if fact is not None:
             witnessed = self.life.last_ms - max(self.quiet_ms, self.life.since_ms)
-            assert witnessed >= silence_ms(was), "an exit that nobody could have seen"
+            assert witnessed >= silence_ms(was, ESP), "an exit that nobody could have seen"
             assert self.life.since_ms <= self.life.last_ms <= self.now_ms
             assert fact.at_ms == self.quiet_ms
         elif self.track is None:

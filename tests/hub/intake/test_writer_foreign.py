@@ -2,7 +2,7 @@
 
 import pytest
 
-from hub.core.foreign import SILENCE_MIN_MS, Life, NodeStatus, Report, Source, accounted
+from hub.core.foreign import GATES, Kind, Life, NodeStatus, Report, Source, accounted
 from hub.core.foreign_records import ForeignAccount, ForeignTrack
 from hub.core.model import Edge, Shop, Visit
 from hub.core.states import VisitState
@@ -11,6 +11,7 @@ from hub.usecases.catalogue import EdgeSaid, put_edge
 from tests.hub.build import TENANT, beacon, event, offer, person
 from tests.hub.intake.test_writer import AWAIT_S, Hub
 
+SILENCE_MIN_MS = GATES[Kind.ESPRESENSE].silence_ms
 DOOR, TILL = Source("espresense", "door"), Source("espresense", "till")
 
 

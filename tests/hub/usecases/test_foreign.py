@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from hub.core import foreign
-from hub.core.foreign import BREAK_MS, SILENCE_MIN_MS, Life, NodeStatus, Report, Source, accounted
+from hub.core.foreign import BREAK_MS, GATES, Kind, Life, NodeStatus, Report, Source, accounted
 from hub.core.foreign_records import ForeignAccount, ForeignTrack
 from hub.core.model import Decision, Edge, EdgeBoot, Grant, Push, Quarantine, Visit
 from hub.core.states import GrantState, VisitState
@@ -21,6 +21,7 @@ from hub.usecases.reports import report as reported
 from tests.hub.build import EVERY_PURPOSE, NOON_MS, RULES, TENANT, Ids, batch, beacon, event, house, offer, person
 from wire.messages import Status
 
+SILENCE_MIN_MS = GATES[Kind.ESPRESENSE].silence_ms
 DOOR, FLOOR = Source("espresense", "door"), Source("theengs", "home/floor")
 
 
