@@ -54,15 +54,17 @@ class Taken:
         return sum(loss.seq - loss.first_seq + 1 for loss in self.losses)
 
 
-def take(upto: int, known: bool, read: Read) -> Taken:
-    """Take what is new beyond `upto`; `known` is whether this hub has a record of the boot at all.
+def take(upto: int, own: bool, read: Read) -> Taken:
+    """Take what is new beyond `upto`; `own` is whether this process has had the boot from its first event on, whole.
 
-    A jump is blamed on the hub (`hub_restored`) when it does not know the boot, else on the edge (`edge_forgot`).
+    An edge deletes on a hub's word only, and says what it drops. So a jump means that another life of the hub had
+    acknowledged what is missing, and its commits are gone: `hub_restored`. Only if there was no other life (`own`) is
+    it the edge that forgot: `edge_forgot`.
     """
     message = read.message
     taken = Taken(upto)
     if message.oldest_seq > upto + 1:
-        reason = "edge_forgot" if known else "hub_restored"
+        reason = "edge_forgot" if own else "hub_restored"
         unknown = (UNKNOWN_COUNT, UNKNOWN_COUNT, UNKNOWN_COUNT)
         taken.losses.append(LossRange(upto + 1, message.oldest_seq - 1, *unknown, reason))
         taken.upto = message.oldest_seq - 1

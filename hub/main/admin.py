@@ -99,8 +99,8 @@ def replay_quarantine(
 ) -> None:
     """Apply what failed through a fault of ours, once it is mended. Repairs visits, never pushes."""
     with plainly(), opened(config) as (settings, records):
-        rules = rules_of(settings, read_secret(settings.secret_file))
         clock = SystemClock()
+        rules = rules_of(settings, read_secret(settings.secret_file), clock.now_ms())
         new_id = NewUlid(clock)
         where = {"tenant": settings.tenant} | ({"quarantine": row} if row else {"fault": "ours"})
         with records.read() as tx:

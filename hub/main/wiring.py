@@ -90,7 +90,7 @@ def build(
     store = store or open_store(config.database)
     for name in store.migrate():
         log.info("migrated", migration=name)
-    rules = rules_of(config, secret)
+    rules = rules_of(config, secret, clock.now_ms())
     unit = random.SystemRandom().random
     stream = Stream()
     after = AfterCommit(stream)
@@ -167,8 +167,8 @@ def clock_of(config: HubConfig) -> Clock:
     return SystemClock() if config.pace_file is None else PacedClock(config.pace_file, config.pace_slot)
 
 
-def rules_of(config: HubConfig, secret: bytes) -> Rules:
-    """The settings that use cases need."""
+def rules_of(config: HubConfig, secret: bytes, started_at_ms: int) -> Rules:
+    """The settings that use cases need, in a process that began at `started_at_ms`."""
     return Rules(
         tenant=config.tenant,
         hmac_key=secret,
@@ -177,6 +177,7 @@ def rules_of(config: HubConfig, secret: bytes) -> Rules:
         late_ms=config.late_push_s * 1000,
         quarantine_max=config.quarantine_max,
         foreign_enter_dbm=config.foreign_enter_dbm,
+        started_at_ms=started_at_ms,
     )
 
 

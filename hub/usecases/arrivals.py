@@ -24,7 +24,10 @@ MANY = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Settings that the use cases need, of one tenant. Durations in ms, levels in dBm."""
+    """Settings that the use cases need, of one tenant. Durations in ms, levels in dBm.
+
+    `started_at_ms` is when this process began, on the hub's clock.
+    """
 
     tenant: str
     hmac_key: bytes
@@ -34,6 +37,7 @@ class Rules:
     quarantine_max: int = 10_000
     foreign_enter_dbm: float = ENTER_DBM
     foreign_tracks_max: int = MAX_TRACKS
+    started_at_ms: int = 0
 
 
 @dataclass(slots=True)

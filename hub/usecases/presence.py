@@ -92,7 +92,7 @@ def _take(tx: Tx, batches: Sequence[Batch], rules: Rules, at_ms: int, done: Comm
         key = (batch.edge, message.boot)
         row = boots.get(key)
         one = fresh.setdefault(key, _Fresh(row or new_boot(tenant, *key, at_ms), edge.store, edge.zone))
-        taken = watermark.take(one.row.upto, row is not None, batch.read)
+        taken = watermark.take(one.row.upto, _own(row, rules), batch.read)
         latest_mono_ms = max((event.observed_mono_ms for event in taken.events), default=0)
         learnt = clock.learn_offset(one.row, message.clock, message.sent_mono_ms, latest_mono_ms, batch.received_at_ms)
         one.row = replace(
@@ -182,7 +182,7 @@ def set_aside(tx: Tx, batch: Batch, reason: str, rules: Rules, at_ms: int) -> Co
     done = Committed()
     rows = tx.get(EdgeBoot, [(rules.tenant, batch.edge, message.boot)])
     row = rows[0] if rows else new_boot(rules.tenant, batch.edge, message.boot, at_ms)
-    taken = watermark.take(row.upto, bool(rows), batch.read)
+    taken = watermark.take(row.upto, _own(rows[0] if rows else None, rules), batch.read)
     if taken.upto == row.upto:
         done.acks[batch.edge, message.boot] = AckOf(batch.store, batch.edge, message.boot, row.upto)
         return done
@@ -251,6 +251,11 @@ def record_sighting(tx: Tx, report: SightingReport, rules: Rules, at_ms: int, ne
         trigger=f"app-{report.device}/{report.nonce}",
     )
     return arrive(tx, [one], purposes, rules, at_ms, new_id)
+
+
+def _own(row: EdgeBoot | None, rules: Rules) -> bool:
+    """Whether nobody but this process can have acknowledged any of the boot; in doubt no."""
+    return row is not None and row.first_at_ms >= rules.started_at_ms and row.lost == 0
 
 
 def upto_of(tx: Tx, tenant: str, edge: str, boot: str) -> int:

@@ -42,13 +42,13 @@ def test_of_a_lost_range_only_the_unseen_part_counts():
     assert taken.losses == [LossRange(6, 9, -1, -1, -1, "overflow")]
 
 
-def test_the_hub_jumps_over_what_an_edge_forgot():
+def test_the_hub_jumps_over_what_an_edge_forgot_under_its_eyes():
     taken = take(2, True, read(sample(8), oldest_seq=8))
     assert taken.losses == [LossRange(3, 7, -1, -1, -1, "edge_forgot")]
     assert taken.upto == 8
 
 
-def test_a_hub_that_never_heard_of_the_boot_blames_itself():
+def test_a_hub_that_has_not_committed_any_of_the_boot_itself_was_restored():
     assert take(0, False, read(sample(8), oldest_seq=8)).losses[0].reason == "hub_restored"
 
 

@@ -34,7 +34,7 @@ class Hub:
     """The use cases on a store, with a hand-turned clock that starts at noon."""
 
     def __init__(self, store):
-        self.store, self.ids, self.now_ms = store, Ids(), NOON_MS
+        self.store, self.ids, self.now_ms, self.rules = store, Ids(), NOON_MS, RULES
 
     def send(self, *events, after_s=0.0, **more):
         """One message, received `after_s` after noon, its events observed at that very instant."""
@@ -46,7 +46,7 @@ class Hub:
 
     def commit(self, *batches):
         with self.store.write() as tx:
-            return presence.commit_presence(tx, batches, RULES, self.now_ms, self.ids)
+            return presence.commit_presence(tx, batches, self.rules, self.now_ms, self.ids)
 
     def sweep(self, after_s):
         self.now_ms = NOON_MS + round(after_s * 1000)
@@ -345,3 +345,22 @@ def test_an_edge_that_was_quiet_for_a_month_has_lost_nothing(hub):
     hub.send(event(3, "enter"), after_s=month_s, oldest_seq=3)
     assert not hub.all(Loss)
     assert (hub.one(EdgeBoot).committed, hub.one(EdgeBoot).upto) == (3, 3)
+
+
+def test_a_jump_is_the_edges_only_when_this_process_has_had_the_boot_from_the_start(hub):
+    furnish(hub)
+    hub.send(event(1, "enter"))
+    hub.rules = replace(RULES, started_at_ms=NOON_MS + 5000)  # and who knows what happened to the database meanwhile
+    hub.send(sample(8), oldest_seq=8, after_s=10)
+    hub.send(sample(12), oldest_seq=12, after_s=20)
+    for _ in range(2):  # a boot since the backup; a message from before the last acknowledgement comes first
+        hub.send(sample(7), oldest_seq=5, boot="since", after_s=20)
+        hub.send(sample(7), oldest_seq=7, boot="since", after_s=20)
+    hub.send(event(1, "enter"), boot="today", after_s=30)
+    hub.send(sample(3), oldest_seq=3, boot="today", after_s=30)
+    found = [(row.boot, row.first_seq, row.seq, row.reason) for row in hub.all(Loss)]
+    assert found == [
+        ("b1", 2, 7, "hub_restored"), ("b1", 9, 11, "hub_restored"),
+        ("since", 1, 4, "hub_restored"), ("since", 5, 6, "hub_restored"),
+        ("today", 2, 2, "edge_forgot"),
+    ]  # fmt: skip
