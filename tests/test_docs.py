@@ -46,7 +46,12 @@ PLAIN = {
 }
 """What a table holds, in a shopper's words."""
 
-ERASED = {"delete": "deleted", "pseudonymise": "kept without your name", "none": "gone by itself"}
+ERASED = {
+    "delete": "deleted",
+    "pseudonymise": "kept without your name",
+    "searched": "deleted where it can be you",
+    "none": "gone by itself",
+}
 
 
 def text_of(name):

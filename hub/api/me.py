@@ -46,7 +46,7 @@ async def forget(ctx: Ctx, key: Phone) -> dict[str, Any]:
     """Erase the caller. The key stops working with this answer; tax records and proof of consent stay, nameless."""
 
     def command(tx: Tx) -> dict[str, int]:
-        return erase(tx, ctx.rules.tenant, str(key.profile), ctx.clock.now_ms(), ctx.new_id)
+        return erase(tx, ctx.rules, str(key.profile), ctx.clock.now_ms(), ctx.new_id)
 
     return {"erased": await write(ctx, command)}
 

@@ -53,10 +53,12 @@ class Retention:
 class Erasure:
     """What erasing a person does: delete rows, put a pseudonym in place of the profile, or nothing (with the reason).
 
+    `searched`: no column names the person, a body may; the use case takes them out, since it holds the key it needs.
+
     `via` names another table whose rows of that person say which rows are meant, by the shared column.
     """
 
-    how: Literal["delete", "pseudonymise", "none"]
+    how: Literal["delete", "pseudonymise", "searched", "none"]
     why: str
     via: tuple[str, str] | None = None
     blank: Mapping[str, Any] | None = None
@@ -200,7 +202,7 @@ TABLES: tuple[Table, ...] = (
     Table(
         model.Quarantine, "quarantine", ("tenant", "quarantine"),
         Retention("at_ms", DAY_MS, "raw events are personal data: a day to mend the fault and replay"),
-        Erasure("none", "cannot be matched to a person; gone within 24 h"), due=("at_ms",),
+        Erasure("searched", "bodies name beacons: hub.usecases.quarantine"), due=("at_ms",),
     ),
     Table(
         model.Loss, "loss", ("tenant", "edge", "boot", "first_seq"),

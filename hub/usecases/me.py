@@ -8,7 +8,8 @@ from hub.core.model import RECORDS, Grant, Offer, Profile, Visit, ZoneStay
 from hub.core.offers import content_for, read_body
 from hub.core.states import OPEN_GRANT
 from hub.ports import NewId, Tx
-from hub.usecases.arrivals import MANY
+from hub.usecases import quarantine
+from hub.usecases.arrivals import MANY, Rules
 from hub.usecases.consent import end_consents
 
 SECRET_FIELDS = frozenset({"secret_sha256", "code_hash"})
@@ -64,13 +65,14 @@ def export(tx: Tx, tenant: str, profile: str) -> dict[str, list[dict[str, Any]]]
     return held
 
 
-def erase(tx: Tx, tenant: str, profile: str, at_ms: int, new_id: NewId) -> dict[str, int]:
+def erase(tx: Tx, rules: Rules, profile: str, at_ms: int, new_id: NewId) -> dict[str, int]:
     """Forget a person: each table's erasure rule; rows touched per table. Pushes in flight find nothing to settle.
 
     The ledger of consents, which stays without a name, first says that all of them ended.
     """
-    end_consents(tx, tenant, profile, "erasure", at_ms, new_id)
-    return tx.erase(tenant, profile)
+    end_consents(tx, rules.tenant, profile, "erasure", at_ms, new_id)
+    aside = quarantine.forget(tx, rules.tenant, rules.hmac_key, profile)
+    return tx.erase(rules.tenant, profile) | ({"quarantine": aside} if aside else {})
 
 
 def _shown(row: Any) -> dict[str, Any]:

@@ -201,7 +201,8 @@ def set_aside(tx: Tx, batch: Batch, reason: str, rules: Rules, at_ms: int) -> Co
         ]
     )
     name = f"{batch.edge}-{message.boot}-{row.upto + 1}"
-    body = message.model_dump_json()  # whole, so that it can be replayed
+    # a message again, so that it can be replayed; what lies beyond a gap comes again, and would count twice
+    body = message.model_copy(update={"events": taken.events}).model_dump_json()
     tx.put([_quarantine(rules.tenant, name, batch, row.upto + 1, "ours", reason, body, at_ms)])
     done.acks[batch.edge, message.boot] = AckOf(batch.store, batch.edge, message.boot, taken.upto)
     return done

@@ -200,7 +200,7 @@ def test_a_redemption_whose_grant_is_not_there_is_found(day):
 
 def test_erasure_keeps_every_promise(day):
     with day.store.write() as tx:
-        erase(tx, TENANT, "p1", NOON_MS + 90_000, Ids())
+        erase(tx, RULES, "p1", NOON_MS + 90_000, Ids())
         assert not tx.find(Grant, {"tenant": TENANT})
     assert day.one(Redemption).profile.startswith("erased-")
     assert day.violations() == []
@@ -210,7 +210,7 @@ def test_an_erased_persons_ledger_says_for_how_long_there_was_permission(day):
     erased_at_ms = NOON_MS + 7 * YEAR_MS
     with day.store.write() as tx:
         consents(tx, "p2", {"analytics": False}, 0)
-        erase(tx, TENANT, "p1", erased_at_ms, later_ids())
+        erase(tx, RULES, "p1", erased_at_ms, later_ids())
     rows = day.all(ConsentEvent)
     ended = [(row.purpose, row.action, row.at_ms, row.actor) for row in rows if row.method == "erasure"]
     assert ended == [(purpose, "withdrawn", erased_at_ms, "") for purpose in sorted(EVERY_PURPOSE)]

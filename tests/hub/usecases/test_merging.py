@@ -112,7 +112,7 @@ def test_export_and_erasure_follow(hub):
         held = export(tx, TENANT, "p1")
     assert [len(held[name]) for name in ("visit", "zone_stay", "grant")] == [2, 3, 2]
     with hub.store.write() as tx:
-        erase(tx, TENANT, "p1", hub.now_ms, hub.ids)
+        erase(tx, RULES, "p1", hub.now_ms, hub.ids)
     assert not any(hub.all(kind) for kind in (Visit, ZoneStay, Grant, Decision, Push, Redemption))
     assert violations(hub) == []
 
