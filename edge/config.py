@@ -69,7 +69,9 @@ class EdgeConfig(BaseSettings):
     max_tracks: int = Field(4096, ge=16, le=1_000_000, description="Most beacons followed at once.")
     batch_max: int = Field(50, ge=1, le=200, description="Most events in one message.")
     pace_file: Path | None = Field(None, description="For rehearsals: the file that says how fast time runs.")
-    pace_slot: int = Field(0, ge=0, lt=SLOTS, description="For rehearsals: where in it this edge says how late it is.")
+    pace_slot: int = Field(
+        0, ge=0, le=SLOTS - 1, description="For rehearsals: where in it this edge says how late it is."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severity logged.")
 
     @classmethod

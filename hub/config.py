@@ -82,7 +82,9 @@ class HubConfig(BaseSettings):
     push_timeout_s: float = Field(10.0, ge=1, le=60, description="Longest wait for a channel's answer, s.")
     stop_s: float = Field(8.0, ge=1, le=9, description="Time to finish open work after SIGTERM, s; exit within 10 s.")
     pace_file: Path | None = Field(None, description="For rehearsals: the file that says how fast time runs.")
-    pace_slot: int = Field(0, ge=0, lt=SLOTS, description="For rehearsals: where in it the hub says how late it is.")
+    pace_slot: int = Field(
+        0, ge=0, le=SLOTS - 1, description="For rehearsals: where in it the hub says how late it is."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severity logged.")
 
     @classmethod

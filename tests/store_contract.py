@@ -350,7 +350,8 @@ class StoreContract:
     def test_the_watermark_of_a_running_boot_stays_however_quiet_its_edge(self, store):
         """Forgotten, the boot's next event would look like a loss of everything before it."""
         boots = [row(EdgeBoot, edge=edge, boot=boot, last_at_ms=0) for edge in ("e1", "e2") for boot in ("b1", "b2")]
-        self.save(store, *boots, row(Edge, edge="e1", status_boot="b2"), row(Edge, edge="e2", status_boot="b3"))
+        running = [row(Edge, edge=e, status_boot=b, source_node=e) for e, b in (("e1", "b2"), ("e2", "b3"))]
+        self.save(store, *boots, *running)
         with store.write() as tx:
             assert tx.expire(T, 31 * DAY_MS, 1000) == {"edge_boot": 3}
             assert [(one.edge, one.boot) for one in tx.find(EdgeBoot, {"tenant": T})] == [("e1", "b2")]
