@@ -45,7 +45,7 @@ class Observation:
 
     `source` is the edge, or `app:<device>` for a phone that heard the store itself; `zone` where that edge stands;
     `level_dbm` None where nothing was measured. `late` events repair, they trigger nothing. `pace` is how the source
-    speaks.
+    speaks. `holds` says whether the source counts the person as inside; None: what it said before decides.
     """
 
     profile: str
@@ -60,6 +60,7 @@ class Observation:
     level_dbm: float | None
     trigger: str  # "edge/boot/seq"
     pace: Pace = OURS
+    holds: bool | None = None
 
 
 @dataclass(slots=True)
@@ -172,10 +173,11 @@ def freeze(draft: Draft) -> Visit:
 
 
 def reach_ms(state: VisitState, grace_ms: int) -> int:
-    """How long after a visit's last sighting an event still belongs to it, ms."""
-    if state == VisitState.PRESENT:
-        return max(SILENCE_MS, grace_ms)
-    return max(UNKNOWN_MS, grace_ms) if state == VisitState.UNKNOWN else grace_ms
+    """How long after a visit's last sighting an event still belongs to it, ms.
+
+    Present for longer than SILENCE_MS is unknown, and only nobody has looked yet.
+    """
+    return max(UNKNOWN_MS, grace_ms) if state in (VisitState.PRESENT, VisitState.UNKNOWN) else grace_ms
 
 
 def joins(draft: Draft, at_ms: int, grace_ms: int) -> bool:
@@ -188,24 +190,37 @@ def advance(draft: Draft, seen: Observation, grace_ms: int) -> Step:
     opened = draft.before is None and not draft.edges
     entry = draft.edges.get(seen.source)
     said = entry[0] if entry else None
-    if seen.kind == "enter" or (seen.kind == "sample" and said in (Inside.IN, Inside.UNKNOWN)):
+    if seen.kind == "enter" or (seen.kind == "sample" and _inside(seen, said)):
         _note(draft, seen, Inside.IN)
         draft.entered_at_ms = min(draft.entered_at_ms, seen.at_ms)
         draft.seen_at_ms = max(draft.seen_at_ms, seen.at_ms)
     elif seen.kind == "sample":
-        _note(draft, seen, Inside.HEARD if said is None else Inside(str(said)))
+        _note(draft, seen, _heard_only(said))
     elif seen.kind == "exit":
         _note(draft, seen, Inside.OUT)
         draft.seen_at_ms = max(draft.seen_at_ms, seen.at_ms)
     elif said == Inside.IN:
         _note(draft, seen, Inside.UNKNOWN)
-    settle(draft, seen.received_at_ms, grace_ms)
+    if seen.kind != "sample" or draft.edges[seen.source][0] == Inside.IN or said == Inside.IN:
+        settle(draft, seen.received_at_ms, grace_ms)  # whoever only hears the person vouches for nothing
     if seen.kind not in ("enter", "sample"):
         return Step(draft, opened, False, draft.place.zone, draft.place.since_ms)
     if draft.place.since_ms is not None and seen.at_ms < draft.place.since_ms:  # it cannot end a stay begun later
         return Step(draft, opened, False, _zone_then(draft, seen.at_ms), seen.at_ms)
     moved = _move(draft, seen)
     return Step(draft, opened, moved, draft.place.zone, draft.place.since_ms)
+
+
+def _inside(seen: Observation, said: object) -> bool:
+    """Whether a sample says that the person is inside."""
+    return said in (Inside.IN, Inside.UNKNOWN) if seen.holds is None else seen.holds
+
+
+def _heard_only(said: object) -> Inside:
+    """What an edge says from now on that hears somebody without holding them, by what it said before."""
+    if said in (Inside.IN, Inside.UNKNOWN):
+        return Inside.UNKNOWN
+    return Inside.OUT if said == Inside.OUT else Inside.HEARD
 
 
 def lose_edge(draft: Draft, edge: str, at_ms: int, grace_ms: int) -> bool:

@@ -161,6 +161,8 @@ def _advance(group: _Group, seen: Sequence[Observation]) -> list[tuple[Observati
     for one in seen:
         drafts = near[one.profile, one.store]
         draft = merging.belonging(drafts, one, rules.grace_ms)
+        if draft is not None and draft.state == VisitState.CLOSED and one.holds is False:
+            continue  # who is gone comes back by being let in
         if draft is None:
             if one.kind != "enter":
                 continue  # only an enter opens a visit: a sample may be somebody on the pavement

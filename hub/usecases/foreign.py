@@ -205,7 +205,7 @@ def _follow(group: _Group, one: _Heard, rules: Rules, at_ms: int) -> None:
     _count(group.accounts, edge, "committed")
     number = str(group.accounts[edge.edge].received)
     seen = _observe(edge, profile, fact, one.report.rssi_dbm, one.at_ms, number)
-    group.seen.append(replace(seen, late=at_ms - one.at_ms > rules.late_ms))
+    group.seen.append(replace(seen, late=at_ms - one.at_ms > rules.late_ms, holds=track.present))
 
 
 def _observe(

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -87,6 +88,36 @@ def test_silence_becomes_unknown_and_then_an_end():
 def test_a_sample_from_an_edge_that_let_nobody_in_holds_nobody():
     draft = visit_after(seen("enter"), seen("exit", 1000), seen(at_ms=5000, edge="e-floor", level=-90.0))
     assert (draft.state, draft.seen_at_ms) == (VisitState.GRACE, 1000)
+
+
+def test_whoever_only_hears_somebody_vouches_for_nothing():
+    """An edge that let nobody in does not keep a visit open: its deadline stays that of the last one inside."""
+    draft = visit_after(seen("enter"), *(seen(at_ms=t, edge="e-floor", level=-90.0) for t in range(0, 300_000, 1000)))
+    assert (draft.state, draft.deadline_ms, draft.seen_at_ms) == (VisitState.PRESENT, SILENCE_MS, 0)
+    assert visits.joins(draft, UNKNOWN_MS, GRACE_MS), "nobody has looked yet, but it is unknown, not over"
+
+
+@pytest.mark.parametrize(
+    ("before", "holds", "after", "state"),
+    [
+        ("enter", True, "in", VisitState.PRESENT),
+        ("enter", False, "unknown", VisitState.UNKNOWN),
+        ("unknown", True, "in", VisitState.PRESENT),
+        ("unknown", False, "unknown", VisitState.UNKNOWN),
+        ("exit", False, "out", VisitState.GRACE),
+        ("exit", True, "in", VisitState.PRESENT),
+    ],
+)
+def test_a_source_that_knows_whom_it_holds_needs_no_memory(before, holds, after, state):
+    first = [seen("enter")] if before == "enter" else [seen("enter"), seen(before)]
+    draft = visit_after(*first, replace(seen(at_ms=1000), holds=holds))
+    assert (draft.edges["e-door"][0], draft.state) == (after, state)
+
+
+def test_a_source_that_holds_somebody_counts_in_a_visit_that_it_did_not_open():
+    held = replace(seen(at_ms=1000, edge="e-floor"), holds=True)
+    draft = visit_after(seen("enter"), held, seen("exit", 2000))
+    assert draft.state == VisitState.PRESENT
 
 
 def test_a_record_survives_being_stored():

@@ -240,6 +240,20 @@ def test_a_withdrawal_forgets_the_track_and_a_new_consent_starts_over(hub):
     assert hub.one(ForeignTrack).present is False
 
 
+def test_who_comes_back_after_a_withdrawal_must_be_let_in_again(hub):
+    """The next report reopens nothing: the visit ended with the withdrawal, and a new one begins with two reports."""
+    hub.furnish()
+    hub.enter()
+    for given in (False, True):
+        change = ConsentChange(TENANT, "p1", {"presence_detection": given}, "n@1", "0" * 64, "app_screen", "p1")
+        with hub.store.write() as tx:
+            record_consents(tx, change, NOON_MS + 6_000, hub.ids)
+    hub.say((DOOR, 1, -60.0), after_s=8)
+    assert hub.one(Visit).state == VisitState.CLOSED
+    hub.say((DOOR, 1, -60.0), after_s=13)
+    assert VisitState.PRESENT in {visit.state for visit in hub.all(Visit)}
+
+
 def test_a_track_is_part_of_what_a_person_may_see_and_have_forgotten(hub):
     hub.furnish()
     hub.enter()
