@@ -39,11 +39,11 @@ WEAK_DB = 8.0
 WEAK_MS = 20_000
 """So far below the entry level, for so long, is outside: hysteresis against somebody who stands in the doorway."""
 
-BAD_DBM = (127.0, -127.0)
-"""What Bluetooth stacks report when they do not know."""
+WEAKEST_DBM = -127
+"""A level is above this and below 0, dBm: 127, −127 and 0 are what Bluetooth stacks report when they do not know."""
 
-HEAP_SLACK = 64
-"""Stale deadlines tolerated beyond four per track before the heap is rebuilt: keeps it flat under rotating ids."""
+QUEUE_SLACK = 64
+"""Stale entries tolerated beyond four per track before a queue is rebuilt: keeps it flat under rotating ids."""
 
 
 class Fact(NamedTuple):
@@ -75,7 +75,10 @@ class Gates:
 
 @dataclass(slots=True)
 class _Track:
-    """One beacon. Sums are of what has not been told yet; `quiet_ms` is when its silence began to count."""
+    """One beacon. Sums are of what has not been told yet; `quiet_ms` is when its silence began to count.
+
+    `look_ms` is the one entry in the queue of silences that counts.
+    """
 
     first_ms: int
     last_ms: int
@@ -88,13 +91,18 @@ class _Track:
     n: int = 0
     total: float = 0.0
     squares: float = 0.0
-    due_ms: int = 0
+    look_ms: int = 0
 
 
 class PresenceEngine:
     """Follows at most `gates.max_tracks` beacons. `evicted` and `bad` only grow.
 
     Time never goes back in here: an earlier instant counts as the latest seen.
+
+    An advertisement costs a few sums. What is owed waits in two queues: `_untold`, whose samples fall due in the order
+    in which their first advertisement came; and `_silences`, a heap of one entry per track that may be early, never
+    late. Looking at an entry that was early works out the next one, so that a beacon that is heard costs the heap
+    nothing.
     """
 
     def __init__(self, gates: Gates) -> None:
@@ -102,10 +110,12 @@ class PresenceEngine:
         self.evicted = self.bad = self.present = 0
         self._tracks: OrderedDict[bytes, _Track] = OrderedDict()  # least recently heard first
         self._absent: OrderedDict[bytes, None] = OrderedDict()  # followed but not present, in the same order
-        self._heap: list[tuple[int, bytes]] = []
+        self._untold: deque[tuple[int, bytes]] = deque()  # instant of the first advertisement not told yet, key
+        self._silences: list[tuple[int, bytes]] = []
         self._now_ms = 0
         self._frozen = False
         self._fit_ms, self._interval_ms = 0, gates.sample_interval_ms
+        self._weak_dbm = gates.enter_dbm - WEAK_DB
 
     @property
     def tracks(self) -> int:
@@ -116,8 +126,8 @@ class PresenceEngine:
         """New settings; whoever is followed stays so, each deadline is worked out anew."""
         self.gates = gates
         self._interval_ms = max(self._fit_ms, gates.sample_interval_ms)
-        for key, track in self._tracks.items():
-            self._plan(key, track)
+        self._weak_dbm = gates.enter_dbm - WEAK_DB
+        self._plan_all()
 
     def fit_samples(self, interval_ms: int) -> None:
         """Samples at most this often, ms; never more often than the settings say."""
@@ -125,79 +135,85 @@ class PresenceEngine:
 
     def hear(self, key: bytes, rssi_dbm: float, at_ms: int) -> list[Fact]:
         """One advertisement."""
-        if rssi_dbm in BAD_DBM or not -127 < rssi_dbm < 0:
+        if not WEAKEST_DBM < rssi_dbm < 0:
             self.bad += 1
             return []
-        at_ms = self._tick(at_ms)
-        facts: list[Fact] = []
-        track = self._tracks.get(key)
-        if track is None:
-            facts += self._make_room(at_ms)
-            track = self._tracks[key] = _Track(at_ms, at_ms, rssi_dbm, at_ms)
+        if at_ms > self._now_ms:
+            self._now_ms = at_ms
         else:
-            if not self._frozen and track.quiet_ms == track.last_ms:  # an outage is not the beacon's rhythm
+            at_ms = self._now_ms
+        track = self._tracks.get(key)
+        facts: list[Fact] = []
+        if track is None:
+            facts = self._make_room(at_ms)
+            track = self._follow(key, rssi_dbm, at_ms)
+        else:
+            if track.quiet_ms == track.last_ms and not self._frozen:  # an outage is not the beacon's rhythm
                 track.gaps.append(at_ms - track.last_ms)
             self._tracks.move_to_end(key)
-        if not track.present:
-            self._absent[key] = None
-            self._absent.move_to_end(key)
-        if track.n == 0:
-            track.first_ms = at_ms
         track.last_ms = track.quiet_ms = at_ms
         track.level_dbm = rssi_dbm
-        track.n, track.total, track.squares = track.n + 1, track.total + rssi_dbm, track.squares + rssi_dbm * rssi_dbm
         track.window.append((at_ms, rssi_dbm))
+        if track.n:
+            track.n += 1
+            track.total += rssi_dbm
+            track.squares += rssi_dbm * rssi_dbm
+        else:
+            track.n, track.total, track.squares, track.first_ms = 1, rssi_dbm, rssi_dbm * rssi_dbm, at_ms
+            self._untold.append((at_ms, key))
         if track.present:
-            self._note_weakness(track, at_ms)
-        elif self._may_enter(track, at_ms):
-            track.present, track.weak_since_ms = True, None
-            self.present += 1
-            del self._absent[key]
-            facts.append(self._tell("enter", key, track, at_ms))
-        self._plan(key, track)
+            if rssi_dbm < self._weak_dbm or track.weak_since_ms is not None:
+                facts += self._note_weakness(key, track, at_ms)
+        else:
+            self._absent.move_to_end(key)
+            if self._may_enter(track, at_ms):
+                facts.append(self._let_in(key, track, at_ms))
         return facts
 
     def advance(self, now_ms: int) -> list[Fact]:
         """Everything whose time has come."""
         now_ms = self._tick(now_ms)
         facts: list[Fact] = []
-        while self._heap and self._heap[0][0] <= now_ms:
-            due_ms, key = heapq.heappop(self._heap)
+        untold, silences = self._untold, self._silences
+        while untold and untold[0][0] <= now_ms - self._interval_ms:
+            first_ms, key = untold.popleft()
             track = self._tracks.get(key)
-            if track is None or track.due_ms != due_ms:
-                continue  # an earlier plan
-            facts += self._look(key, track, now_ms)
+            if track is None or track.first_ms != first_ms or not track.n:
+                continue  # told meanwhile, or gone
+            if track.total >= self.gates.sample_floor_dbm * track.n:
+                facts.append(self._tell("sample", key, track, now_ms))
+            else:
+                track.n = 0
+        while silences and silences[0][0] <= now_ms and not self._frozen:
+            look_ms, key = heapq.heappop(silences)
+            track = self._tracks.get(key)
+            if track is not None and track.look_ms == look_ms:
+                facts += self._look(key, track, now_ms)
         return facts
 
     def due_ms(self) -> int | None:
         """When `advance` may have work; None while nothing is followed, or nothing can happen by time alone."""
-        while self._heap:
-            due_ms, key = self._heap[0]
-            track = self._tracks.get(key)
-            if track is not None and track.due_ms == due_ms:
-                return due_ms
-            heapq.heappop(self._heap)
-        return None
+        due = []
+        if self._untold:
+            due.append(self._untold[0][0] + self._interval_ms)
+        if self._silences and not self._frozen:
+            due.append(self._silences[0][0])
+        return min(due, default=None)
 
     def freeze(self, now_ms: int) -> list[Fact]:
         """The radio cannot be trusted: say `unknown` of everybody present; nobody leaves until `thaw`."""
         now_ms = self._tick(now_ms)
         self._frozen = True
-        facts = []
-        for key, track in self._tracks.items():
-            if track.present:
-                facts.append(self._tell("unknown", key, track, now_ms))
-            self._plan(key, track)
-        return facts
+        return [self._tell("unknown", key, track, now_ms) for key, track in self._tracks.items() if track.present]
 
     def thaw(self, now_ms: int) -> None:
         """The radio is back: every silence begins to count now."""
         now_ms = self._tick(now_ms)
         self._frozen = False
-        for key, track in self._tracks.items():
+        for track in self._tracks.values():
             track.quiet_ms = now_ms
             track.weak_since_ms = None
-            self._plan(key, track)
+        self._plan_all()
 
     # -- rules -------------------------------------------------------------------------------------------------
 
@@ -208,14 +224,15 @@ class PresenceEngine:
         level = fenced_mean(recent)
         return level >= self.gates.strong_dbm or (len(recent) >= ENTER_ADVERTS and level >= self.gates.enter_dbm)
 
-    def _note_weakness(self, track: _Track, at_ms: int) -> None:
-        limit = self.gates.enter_dbm - WEAK_DB
-        if track.weak_since_ms is None:
-            # one look at the newest value spares the mean while all is well
-            if track.level_dbm < limit and _level(track.window, at_ms) < limit:
-                track.weak_since_ms = at_ms
-        elif _level(track.window, at_ms) >= limit:
-            track.weak_since_ms = None
+    def _note_weakness(self, key: bytes, track: _Track, at_ms: int) -> list[Fact]:
+        """Called with every weak advertisement, and with every one while a weak spell lasts; it may end in an exit."""
+        weak = _level(track.window, at_ms) < self._weak_dbm
+        if track.weak_since_ms is None or not weak:
+            track.weak_since_ms = at_ms if weak else None
+            return []
+        if self._frozen or at_ms < track.weak_since_ms + WEAK_MS:
+            return []
+        return [self._let_out(key, track)]
 
     def _silence_ms(self, track: _Track) -> int:
         gates = self.gates
@@ -225,60 +242,69 @@ class PresenceEngine:
         return min(max(gates.exit_silence_ms, round(learned_ms)), gates.exit_silence_max_ms)
 
     def _look(self, key: bytes, track: _Track, now_ms: int) -> list[Fact]:
-        facts: list[Fact] = []
-        if track.n and now_ms >= track.first_ms + self._interval_ms:
-            mean, _ = mean_sd(track.n, track.total, track.squares)
-            if mean >= self.gates.sample_floor_dbm:
-                facts.append(self._tell("sample", key, track, now_ms))
-            else:
-                _forget_sums(track)
-        if not self._frozen:
-            silent = now_ms >= track.quiet_ms + self._silence_ms(track)
-            if track.present and (silent or _weak_for_long(track)):
-                track.present, track.weak_since_ms = False, None
-                track.window.clear()  # what was heard before does not count towards the next entry
-                self.present -= 1
-                self._absent[key] = None
-                facts.append(self._tell("exit", key, track, track.last_ms))
-            if silent and not track.present:
-                del self._tracks[key], self._absent[key]
-                return facts
-        self._plan(key, track)
+        """Has it been silent for too long?"""
+        silent_ms = track.quiet_ms + self._silence_ms(track)
+        if silent_ms > now_ms:
+            # whatever its rhythm becomes, an advertisement from now on cannot be followed by an earlier end than this
+            self._plan(key, track, min(silent_ms, now_ms + self.gates.exit_silence_ms))
+            return []
+        facts = [self._let_out(key, track)] if track.present else []
+        del self._tracks[key], self._absent[key]
         return facts
 
-    def _plan(self, key: bytes, track: _Track) -> None:
-        """Work out when this track must be looked at next."""
-        due = []
-        if track.n:
-            due.append(track.first_ms + self._interval_ms)
-        if not self._frozen:
-            due.append(track.quiet_ms + self._silence_ms(track))
-            if _weak_for_long(track):
-                due.append(track.last_ms)
-        if not due:
-            track.due_ms = -1
-            return
-        due_ms = min(due)
-        if due_ms != track.due_ms:
-            track.due_ms = due_ms
-            heapq.heappush(self._heap, (due_ms, key))
-            if len(self._heap) > 4 * len(self._tracks) + HEAP_SLACK:
-                self._heap = [(one.due_ms, name) for name, one in self._tracks.items() if one.due_ms >= 0]
-                heapq.heapify(self._heap)
+    # -- book-keeping ------------------------------------------------------------------------------------------
+
+    def _let_in(self, key: bytes, track: _Track, at_ms: int) -> Fact:
+        track.present = True
+        self.present += 1
+        del self._absent[key]
+        return self._tell("enter", key, track, at_ms)
+
+    def _let_out(self, key: bytes, track: _Track) -> Fact:
+        track.present, track.weak_since_ms = False, None
+        track.window.clear()  # what was heard before does not count towards the next entry
+        self.present -= 1
+        self._absent[key] = None
+        return self._tell("exit", key, track, track.last_ms)
+
+    def _follow(self, key: bytes, rssi_dbm: float, at_ms: int) -> _Track:
+        track = self._tracks[key] = _Track(at_ms, at_ms, rssi_dbm, at_ms)
+        self._absent[key] = None
+        self._plan(key, track, at_ms + self.gates.exit_silence_ms)
+        limit = 4 * len(self._tracks) + QUEUE_SLACK
+        if len(self._silences) > limit:
+            self._plan_all()
+        if len(self._untold) > limit:
+            alive = ((first_ms, name) for first_ms, name in self._untold if self._owes(name, first_ms))
+            self._untold = deque(alive)
+        return track
+
+    def _owes(self, key: bytes, first_ms: int) -> bool:
+        """Whether a sample is owed of a track for what began at `first_ms`, and nothing told since."""
+        track = self._tracks.get(key)
+        return track is not None and track.n > 0 and track.first_ms == first_ms
+
+    def _plan(self, key: bytes, track: _Track, look_ms: int) -> None:
+        track.look_ms = look_ms
+        heapq.heappush(self._silences, (look_ms, key))
+
+    def _plan_all(self) -> None:
+        """Every silence anew, as early as it may end."""
+        for track in self._tracks.values():
+            track.look_ms = track.quiet_ms + self.gates.exit_silence_ms
+        self._silences = [(track.look_ms, key) for key, track in self._tracks.items()]
+        heapq.heapify(self._silences)
 
     def _tell(self, kind: str, key: bytes, track: _Track, observed_ms: int) -> Fact:
         """A fact that sums up what was heard since the last one."""
-        if track.n:
-            mean, sd = mean_sd(track.n, track.total, track.squares)
-            first_ms = track.first_ms
-        else:
-            mean, sd, first_ms = track.level_dbm, 0.0, track.last_ms
-        fact = Fact(
-            kind, key, observed_ms, first_ms, track.last_ms, round(mean, 2), round(sd, 2), track.n,
-            track.last_ms - first_ms,
-        )  # fmt: skip
-        _forget_sums(track)
-        return fact
+        n, last_ms = track.n, track.last_ms
+        track.n = 0
+        if n < 2:
+            return Fact(kind, key, observed_ms, last_ms, last_ms, track.level_dbm, 0.0, n, 0)
+        mean, sd = mean_sd(n, track.total, track.squares)
+        first_ms = track.first_ms
+        mean, sd = round(mean * 100) / 100, round(sd * 100) / 100  # round(…, 2) goes through text: five times the cost
+        return Fact(kind, key, observed_ms, first_ms, last_ms, mean, sd, n, last_ms - first_ms)
 
     def _make_room(self, now_ms: int) -> list[Fact]:
         """Let the least recently heard go that is not present; if all are, such a one, said `unknown`."""
@@ -301,12 +327,3 @@ class PresenceEngine:
 def _level(window: Sequence[tuple[int, float]], now_ms: int) -> float:
     recent = [rssi for heard_ms, rssi in window if heard_ms > now_ms - WINDOW_MS]
     return fenced_mean(recent)
-
-
-def _weak_for_long(track: _Track) -> bool:
-    """Only what is heard can be weak: a spell ends with its last advertisement, then silence decides."""
-    return track.weak_since_ms is not None and track.last_ms >= track.weak_since_ms + WEAK_MS
-
-
-def _forget_sums(track: _Track) -> None:
-    track.n, track.total, track.squares = 0, 0.0, 0.0

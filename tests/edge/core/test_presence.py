@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from edge.core.presence import HEAP_SLACK, Gates, PresenceEngine
+from edge.core.presence import QUEUE_SLACK, Gates, PresenceEngine
 
 A, B = b"a" * 20, b"b" * 20
 
@@ -173,7 +173,14 @@ def test_memory_is_flat_under_rotating_identities():
         if n % 50 == 0:
             engine.advance(n)
         assert engine.tracks <= 100
-        assert len(engine._heap) <= 4 * 100 + HEAP_SLACK + 1
+        assert max(len(engine._silences), len(engine._untold)) <= 4 * 100 + QUEUE_SLACK + 1
+
+
+def test_a_beacon_that_is_heard_owes_one_look_and_one_sample(engine):
+    for at_ms in range(0, 600_000, 250):
+        engine.hear(A, -60, at_ms)
+        engine.advance(at_ms)
+        assert (len(engine._silences), len(engine._untold)) in {(1, 0), (1, 1), (1, 2)}
 
 
 def test_new_settings_count_from_now_on(engine):
