@@ -16,10 +16,14 @@ SBIN := /usr/sbin:/usr/local/sbin
 MOSQUITTO = PATH="$$PATH:$(SBIN)" command -v mosquitto >/dev/null
 LEFT_OUT = echo "=== LEFT OUT: tests on Debian's mosquitto, which is not installed: sudo apt-get install mosquitto ==="
 
-.PHONY: demo test test-fast check lock debian clean
+.PHONY: demo bench test test-fast check lock debian clean
 
 demo: $(READY)
 	@$(BIN)/doorchime demo $(ARGS)
+
+# make bench NAME=ingest ARGS="--quick"
+bench: $(READY) debian
+	@$(BIN)/doorchime bench $(NAME) $(ARGS)
 
 test: check debian
 	@marks=; $(MOSQUITTO) || [ -n "$(CI)" ] || marks="not mosquitto"; \

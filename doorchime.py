@@ -1,8 +1,9 @@
-"""One command for everything: `doorchime hub|edge|sim|demo …`. Each program is imported only when it is called."""
+"""One command for everything: `doorchime hub|edge|sim|…`. Each program is imported only when it is called."""
 
 import sys
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -57,6 +58,17 @@ def sim(ctx: typer.Context) -> None:
 def demo(ctx: typer.Context) -> None:
     """The whole system on this machine, as separate processes, with a live table."""
     _run(ctx, "demo", "simulators.demo", "demo")
+
+
+@app.command("bench", context_settings=_PASS_ON)
+def bench(ctx: typer.Context) -> None:
+    """Benchmarks, held against rivals on this machine. Only in a checkout, not in an installed package."""
+    here = Path(__file__).resolve().parent
+    if not (here / "bench" / "main.py").is_file():
+        typer.echo("doorchime bench is not part of the installed package: run it in a checkout, `make bench`", err=True)
+        raise typer.Exit(1)
+    sys.path.insert(0, str(here))  # not a package of the wheel, so an editable install does not find it either
+    _run(ctx, "demo", "bench.main", "bench")
 
 
 def _run(ctx: typer.Context, extra: str, module: str, name: str) -> None:

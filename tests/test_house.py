@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PROGRAMS = ("wire", "edge", "hub", "simulators")
+PROGRAMS = ("wire", "edge", "hub", "simulators", "bench")
 MAX_LINES = 400
 
 BAD_WORDS = re.compile(r"(^|_)(utils?|helpers?|common|managers?|services?)(_|$)")
@@ -20,7 +20,7 @@ AT_IMPORT = {
 }
 """Modules with a loop or a try at top level, and why."""
 
-CLOCK_READERS = {"hub/main/clock.py", "edge/adapters/system.py", "simulators/clock.py"}
+CLOCK_READERS = {"hub/main/clock.py", "edge/adapters/system.py", "simulators/clock.py", "bench/clock.py"}
 """The only files of the programs that read a clock."""
 
 SQL_HOMES = ("hub/stores/", "edge/adapters/spool.py", "hub/main/admin.py")
