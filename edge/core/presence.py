@@ -8,6 +8,7 @@ last fact, because a classifier at the hub was measured to lose accuracy on anyt
 """
 
 import heapq
+import math
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -23,7 +24,22 @@ WINDOW_MAX = 64
 
 ENTER_WITHIN_MS = 10_000
 ENTER_ADVERTS = 3
-"""Three advertisements in 10 s at the level: median 3 s to enter at 1 Hz, and no stray frame lets anybody in."""
+"""Three advertisements in 10 s at the level, at 1 Hz: no stray frame lets anybody in, and nobody waits long."""
+
+SPREAD_DB = 4.0
+"""Deviation of single advertisements from their level, dB: 3.4 to 4.9 between neighbours, recorded in six places."""
+
+SURE = 2.0
+"""A level counts at once when it is this many of its standard errors above the entry level. Without them, whoever walks
+past a little below that level is let in as soon as the noise of a few advertisements happens to carry them over it."""
+
+LINGER_MS = 10_000
+"""A level that stays at the entry level for this long lets in as well, ms: as long as ENTER_WITHIN_MS, so that a second
+set of advertisements has confirmed the first."""
+
+RETURN_MS = 120_000
+"""Who left less than this ago needs no such proof, ms: at most the grace within which the hub joins a return to the
+visit before it, so that nobody who walks past gets a visit by it."""
 
 STRONG_ADVERTS = 2
 """Two suffice when strong: whoever is within a metre or two is inside."""
@@ -85,7 +101,8 @@ class _Track:
     level_dbm: float
     quiet_ms: int
     present: bool = False
-    weak_since_ms: int | None = None
+    near_since_ms: int | None = None  # while not present: at the entry level since
+    weak_since_ms: int | None = None  # while present
     window: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=WINDOW_MAX))
     gaps: deque[int] = field(default_factory=lambda: deque(maxlen=GAPS_MAX))
     n: int = 0
@@ -111,6 +128,7 @@ class PresenceEngine:
         self._tracks: OrderedDict[bytes, _Track] = OrderedDict()  # least recently heard first
         self._absent: OrderedDict[bytes, None] = OrderedDict()  # followed but not present, in the same order
         self._untold: deque[tuple[int, bytes]] = deque()  # instant of the first advertisement not told yet, key
+        self._left: OrderedDict[bytes, int] = OrderedDict()  # when who left was last heard, first exit first
         self._silences: list[tuple[int, bytes]] = []
         self._now_ms = 0
         self._frozen = False
@@ -166,7 +184,7 @@ class PresenceEngine:
                 facts += self._note_weakness(key, track, at_ms)
         else:
             self._absent.move_to_end(key)
-            if self._may_enter(track, at_ms):
+            if self._may_enter(key, track, at_ms):
                 facts.append(self._let_in(key, track, at_ms))
         return facts
 
@@ -217,12 +235,23 @@ class PresenceEngine:
 
     # -- rules -------------------------------------------------------------------------------------------------
 
-    def _may_enter(self, track: _Track, at_ms: int) -> bool:
+    def _may_enter(self, key: bytes, track: _Track, at_ms: int) -> bool:
         recent = [rssi for heard_ms, rssi in track.window if heard_ms > at_ms - ENTER_WITHIN_MS]
         if len(recent) < STRONG_ADVERTS:
+            track.near_since_ms = None
             return False
-        level = fenced_mean(recent)
-        return level >= self.gates.strong_dbm or (len(recent) >= ENTER_ADVERTS and level >= self.gates.enter_dbm)
+        level, gates = fenced_mean(recent), self.gates
+        if level >= gates.strong_dbm:
+            return True
+        if len(recent) < ENTER_ADVERTS or level < gates.enter_dbm:
+            track.near_since_ms = None
+            return False
+        if track.near_since_ms is None:
+            track.near_since_ms = at_ms
+        sure = level >= gates.enter_dbm + SURE * SPREAD_DB / math.sqrt(len(recent))
+        lingers = at_ms >= track.near_since_ms + LINGER_MS
+        left_ms = self._left.get(key)
+        return sure or lingers or (left_ms is not None and at_ms <= left_ms + RETURN_MS)
 
     def _note_weakness(self, key: bytes, track: _Track, at_ms: int) -> list[Fact]:
         """Called with every weak advertisement, and with every one while a weak spell lasts; it may end in an exit."""
@@ -255,7 +284,7 @@ class PresenceEngine:
     # -- book-keeping ------------------------------------------------------------------------------------------
 
     def _let_in(self, key: bytes, track: _Track, at_ms: int) -> Fact:
-        track.present = True
+        track.present, track.near_since_ms = True, None
         self.present += 1
         del self._absent[key]
         return self._tell("enter", key, track, at_ms)
@@ -265,6 +294,10 @@ class PresenceEngine:
         track.window.clear()  # what was heard before does not count towards the next entry
         self.present -= 1
         self._absent[key] = None
+        self._left.pop(key, None)
+        self._left[key] = track.last_ms
+        if len(self._left) > self.gates.max_tracks:
+            self._left.popitem(last=False)
         return self._tell("exit", key, track, track.last_ms)
 
     def _follow(self, key: bytes, rssi_dbm: float, at_ms: int) -> _Track:

@@ -54,6 +54,50 @@ def test_two_strong_ones_suffice_but_one_stray_does_not(engine):
     assert kinds(hear(engine, 300, rssi=-55)) == ["enter"]
 
 
+def test_a_level_little_above_the_entry_level_must_be_confirmed(engine):
+    """Three adverts of 4 dB deviation may be 4.6 dB off; ten, 2.5 dB."""
+    assert "enter" not in kinds(hear(engine, 0, 1000, 2000, rssi=-76))
+    assert "enter" in kinds(hear(engine, *range(3000, 9000, 1000), rssi=-76))
+
+
+def test_a_level_at_the_entry_level_lets_in_when_it_stays_there(engine):
+    facts = hear(engine, *range(0, 12_000, 1000), rssi=-79.5)  # at the level since the third, 2 s
+    assert "enter" not in kinds(facts)
+    (enter,) = [fact for fact in hear(engine, 12_000, rssi=-79.5) if fact.kind == "enter"]
+    assert enter.observed_mono_ms == 12_000
+
+
+def test_a_level_that_does_not_stay_begins_anew(engine):
+    facts = hear(engine, *range(0, 8000, 1000), rssi=-79.5) + hear(engine, 8000, rssi=-90)
+    facts += hear(engine, *range(19_000, 30_000, 1000), rssi=-79.5)
+    assert "enter" not in kinds(facts)
+
+
+def test_who_walks_past_is_not_let_in_by_a_few_lucky_advertisements(engine):
+    """As recorded in the corpus: 4 dB below the entry level on the whole, above it for 8 s."""
+    passing = [-90, -81, -93, -73, -81, -82, -75, -81, -80, -77, -84, -82, -80, -78, -93]
+    facts = [fact for n, rssi in enumerate(passing) for fact in hear(engine, 1000 * n, rssi=rssi)]
+    assert "enter" not in kinds(facts)
+
+
+@pytest.mark.parametrize(("away_ms", "enters"), [(60_000, True), (120_000, True), (121_000, False)])
+def test_who_just_left_comes_back_without_confirmation(engine, away_ms, enters):
+    hear(engine, 0, 100, 200)
+    assert "exit" in kinds(until(engine, 40_000))
+    back_ms = 200 + away_ms
+    facts = hear(engine, back_ms - 2000, back_ms - 1000, back_ms, rssi=-79.5)
+    assert ("enter" in kinds(facts)) is enters
+
+
+def test_memory_of_who_left_is_bounded():
+    engine = PresenceEngine(Gates(max_tracks=3))
+    for n in range(10):
+        hear(engine, 60_000 * n, 60_000 * n + 100, key=bytes([n]) * 20, rssi=-50)
+    until(engine, 700_000)
+    assert engine.tracks == 0
+    assert len(engine._left) == 3
+
+
 def test_a_beacon_on_the_pavement_is_sampled_and_never_let_in(engine):
     facts = hear(engine, *range(0, 30_000, 500), rssi=-90) + until(engine, 31_000)
     assert set(kinds(facts)) == {"sample"}
