@@ -10,7 +10,7 @@ from bleak.backends.scanner import AdvertisementData, BaseBleakScanner
 from bleak.exc import BleakError
 
 from wire.errors import BadFrame, LocalFault
-from wire.ibeacon import APPLE_COMPANY_ID, PREFIX_BYTES, decode
+from wire.ibeacon import APPLE_COMPANY_ID, PREFIX, key_of
 
 
 class Heard(NamedTuple):
@@ -83,20 +83,19 @@ class BeaconScanner:
         self.counts["adverts_heard"] += 1
         self._alive()
         payload = advertisement.manufacturer_data.get(APPLE_COMPANY_ID, b"")
-        prefix = payload[2 : 2 + PREFIX_BYTES]
-        ours = prefix in self._prefixes
+        ours = payload[PREFIX] in self._prefixes
         if not ours and (self._canary is None or payload[2:18] != self._canary):
             self.counts["adverts_dropped_private"] += 1
             return
         try:
-            beacon = decode(payload)
+            key = key_of(payload)
         except BadFrame:
             self.counts["adverts_bad"] += 1
             return
-        if not ours or beacon.uuid == self._canary:
+        if not ours or (self._canary is not None and key.startswith(self._canary)):
             self.counts["adverts_canary"] += 1
             return
-        self._heard(Heard(beacon.key, advertisement.rssi))
+        self._heard(Heard(key, advertisement.rssi))
 
 
 BLUEZ_FILTERS = {"RSSI": -127, "DuplicateData": True, "Transport": "le"}

@@ -12,6 +12,7 @@ import math
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import NamedTuple
 
 from edge.core.smoothing import fenced_mean, mean_sd, percentile
@@ -20,7 +21,7 @@ WINDOW_MS = 15_000
 """Advertisements that make a level, ms: long enough to fence outliers at 1 Hz, short against a walk through a shop."""
 
 WINDOW_MAX = 64
-"""Most advertisements in the window: at 10 Hz six seconds, which is plenty; bounds memory per track."""
+"""Most advertisements remembered per track: at 10 Hz six seconds, which is plenty for a level; bounds memory."""
 
 ENTER_WITHIN_MS = 10_000
 ENTER_ADVERTS = 3
@@ -45,7 +46,7 @@ STRONG_ADVERTS = 2
 """Two suffice when strong: whoever is within a metre or two is inside."""
 
 GAPS_MAX = 32
-"""Gaps between advertisements remembered per track, to learn its rhythm."""
+"""Gaps between the last advertisements from which a track's rhythm is learnt; fewer than WINDOW_MAX."""
 
 GAP_SHARE = 0.95
 GAP_FACTOR = 4
@@ -76,6 +77,9 @@ class Fact(NamedTuple):
     span_ms: int
 
 
+_new = tuple.__new__
+
+
 @dataclass(frozen=True, slots=True)
 class Gates:
     """Settings of the engine; see `edge.config` for each."""
@@ -96,6 +100,7 @@ class _Track:
     `look_ms` is the one entry in the queue of silences that counts.
     """
 
+    key: bytes
     first_ms: int
     last_ms: int
     level_dbm: float
@@ -104,7 +109,6 @@ class _Track:
     near_since_ms: int | None = None  # while not present: at the entry level since
     weak_since_ms: int | None = None  # while present
     window: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=WINDOW_MAX))
-    gaps: deque[int] = field(default_factory=lambda: deque(maxlen=GAPS_MAX))
     n: int = 0
     total: float = 0.0
     squares: float = 0.0
@@ -125,9 +129,9 @@ class PresenceEngine:
     def __init__(self, gates: Gates) -> None:
         self.gates = gates
         self.evicted = self.bad = self.present = 0
-        self._tracks: OrderedDict[bytes, _Track] = OrderedDict()  # least recently heard first
-        self._absent: OrderedDict[bytes, None] = OrderedDict()  # followed but not present, in the same order
-        self._untold: deque[tuple[int, bytes]] = deque()  # instant of the first advertisement not told yet, key
+        self._tracks: dict[bytes, _Track] = {}
+        self._absent: OrderedDict[bytes, None] = OrderedDict()  # not present, least recently heard first
+        self._untold: deque[tuple[int, _Track]] = deque()  # with the instant of the first advertisement not told yet
         self._left: OrderedDict[bytes, int] = OrderedDict()  # when who left was last heard, first exit first
         self._silences: list[tuple[int, bytes]] = []
         self._now_ms = 0
@@ -165,10 +169,6 @@ class PresenceEngine:
         if track is None:
             facts = self._make_room(at_ms)
             track = self._follow(key, rssi_dbm, at_ms)
-        else:
-            if track.quiet_ms == track.last_ms and not self._frozen:  # an outage is not the beacon's rhythm
-                track.gaps.append(at_ms - track.last_ms)
-            self._tracks.move_to_end(key)
         track.last_ms = track.quiet_ms = at_ms
         track.level_dbm = rssi_dbm
         track.window.append((at_ms, rssi_dbm))
@@ -178,14 +178,14 @@ class PresenceEngine:
             track.squares += rssi_dbm * rssi_dbm
         else:
             track.n, track.total, track.squares, track.first_ms = 1, rssi_dbm, rssi_dbm * rssi_dbm, at_ms
-            self._untold.append((at_ms, key))
+            self._untold.append((at_ms, track))
         if track.present:
             if rssi_dbm < self._weak_dbm or track.weak_since_ms is not None:
-                facts += self._note_weakness(key, track, at_ms)
+                facts += self._note_weakness(track, at_ms)
         else:
             self._absent.move_to_end(key)
-            if self._may_enter(key, track, at_ms):
-                facts.append(self._let_in(key, track, at_ms))
+            if self._may_enter(track, at_ms):
+                facts.append(self._let_in(track, at_ms))
         return facts
 
     def advance(self, now_ms: int) -> list[Fact]:
@@ -194,19 +194,18 @@ class PresenceEngine:
         facts: list[Fact] = []
         untold, silences = self._untold, self._silences
         while untold and untold[0][0] <= now_ms - self._interval_ms:
-            first_ms, key = untold.popleft()
-            track = self._tracks.get(key)
-            if track is None or track.first_ms != first_ms or not track.n:
+            first_ms, track = untold.popleft()
+            if track.first_ms != first_ms or not track.n:
                 continue  # told meanwhile, or gone
             if track.total >= self.gates.sample_floor_dbm * track.n:
-                facts.append(self._tell("sample", key, track, now_ms))
+                facts.append(_tell("sample", track, now_ms))
             else:
                 track.n = 0
         while silences and silences[0][0] <= now_ms and not self._frozen:
             look_ms, key = heapq.heappop(silences)
-            track = self._tracks.get(key)
-            if track is not None and track.look_ms == look_ms:
-                facts += self._look(key, track, now_ms)
+            looked = self._tracks.get(key)
+            if looked is not None and looked.look_ms == look_ms:
+                facts += self._look(looked, now_ms)
         return facts
 
     def due_ms(self) -> int | None:
@@ -222,7 +221,7 @@ class PresenceEngine:
         """The radio cannot be trusted: say `unknown` of everybody present; nobody leaves until `thaw`."""
         now_ms = self._tick(now_ms)
         self._frozen = True
-        return [self._tell("unknown", key, track, now_ms) for key, track in self._tracks.items() if track.present]
+        return [_tell("unknown", track, now_ms) for track in self._tracks.values() if track.present]
 
     def thaw(self, now_ms: int) -> None:
         """The radio is back: every silence begins to count now."""
@@ -231,11 +230,12 @@ class PresenceEngine:
         for track in self._tracks.values():
             track.quiet_ms = now_ms
             track.weak_since_ms = None
+            track.window.clear()  # a gap in the radio's hearing is no rhythm of the beacon's
         self._plan_all()
 
     # -- rules -------------------------------------------------------------------------------------------------
 
-    def _may_enter(self, key: bytes, track: _Track, at_ms: int) -> bool:
+    def _may_enter(self, track: _Track, at_ms: int) -> bool:
         recent = [rssi for heard_ms, rssi in track.window if heard_ms > at_ms - ENTER_WITHIN_MS]
         if len(recent) < STRONG_ADVERTS:
             track.near_since_ms = None
@@ -250,10 +250,10 @@ class PresenceEngine:
             track.near_since_ms = at_ms
         sure = level >= gates.enter_dbm + SURE * SPREAD_DB / math.sqrt(len(recent))
         lingers = at_ms >= track.near_since_ms + LINGER_MS
-        left_ms = self._left.get(key)
+        left_ms = self._left.get(track.key)
         return sure or lingers or (left_ms is not None and at_ms <= left_ms + RETURN_MS)
 
-    def _note_weakness(self, key: bytes, track: _Track, at_ms: int) -> list[Fact]:
+    def _note_weakness(self, track: _Track, at_ms: int) -> list[Fact]:
         """Called with every weak advertisement, and with every one while a weak spell lasts; it may end in an exit."""
         weak = _level(track.window, at_ms) < self._weak_dbm
         if track.weak_since_ms is None or not weak:
@@ -261,65 +261,65 @@ class PresenceEngine:
             return []
         if self._frozen or at_ms < track.weak_since_ms + WEAK_MS:
             return []
-        return [self._let_out(key, track)]
+        return [self._let_out(track)]
 
     def _silence_ms(self, track: _Track) -> int:
         gates = self.gates
-        if not track.present or len(track.gaps) < 2:
+        if not track.present or len(track.window) < 3:
             return gates.exit_silence_ms
-        learned_ms = GAP_FACTOR * percentile(sorted(track.gaps), GAP_SHARE)
+        heard_ms = [heard_ms for heard_ms, _ in track.window][-GAPS_MAX - 1 :]
+        gaps_ms = sorted(later - earlier for earlier, later in pairwise(heard_ms))
+        learned_ms = GAP_FACTOR * percentile(gaps_ms, GAP_SHARE)
         return min(max(gates.exit_silence_ms, round(learned_ms)), gates.exit_silence_max_ms)
 
-    def _look(self, key: bytes, track: _Track, now_ms: int) -> list[Fact]:
+    def _look(self, track: _Track, now_ms: int) -> list[Fact]:
         """Has it been silent for too long?"""
-        silent_ms = track.quiet_ms + self._silence_ms(track)
-        if silent_ms > now_ms:
-            # whatever its rhythm becomes, an advertisement from now on cannot be followed by an earlier end than this
-            self._plan(key, track, min(silent_ms, now_ms + self.gates.exit_silence_ms))
+        shortest_ms = self.gates.exit_silence_ms
+        look_ms = track.quiet_ms + shortest_ms
+        if look_ms <= now_ms:  # only now its rhythm matters; if it is heard again meanwhile, a new silence begins
+            look_ms = min(track.quiet_ms + self._silence_ms(track), now_ms + shortest_ms)
+        if look_ms > now_ms:
+            self._plan(track, look_ms)
             return []
-        facts = [self._let_out(key, track)] if track.present else []
-        del self._tracks[key], self._absent[key]
+        facts = [self._let_out(track)] if track.present else []
+        del self._tracks[track.key], self._absent[track.key]
         return facts
 
     # -- book-keeping ------------------------------------------------------------------------------------------
 
-    def _let_in(self, key: bytes, track: _Track, at_ms: int) -> Fact:
+    def _let_in(self, track: _Track, at_ms: int) -> Fact:
         track.present, track.near_since_ms = True, None
         self.present += 1
-        del self._absent[key]
-        return self._tell("enter", key, track, at_ms)
+        del self._absent[track.key]
+        return _tell("enter", track, at_ms)
 
-    def _let_out(self, key: bytes, track: _Track) -> Fact:
+    def _let_out(self, track: _Track) -> Fact:
         track.present, track.weak_since_ms = False, None
         track.window.clear()  # what was heard before does not count towards the next entry
         self.present -= 1
-        self._absent[key] = None
-        self._left.pop(key, None)
-        self._left[key] = track.last_ms
+        self._absent[track.key] = None
+        self._left.pop(track.key, None)
+        self._left[track.key] = track.last_ms
         if len(self._left) > self.gates.max_tracks:
             self._left.popitem(last=False)
-        return self._tell("exit", key, track, track.last_ms)
+        return _tell("exit", track, track.last_ms)
 
     def _follow(self, key: bytes, rssi_dbm: float, at_ms: int) -> _Track:
-        track = self._tracks[key] = _Track(at_ms, at_ms, rssi_dbm, at_ms)
+        track = self._tracks[key] = _Track(key, at_ms, at_ms, rssi_dbm, at_ms)
         self._absent[key] = None
-        self._plan(key, track, at_ms + self.gates.exit_silence_ms)
+        self._plan(track, at_ms + self.gates.exit_silence_ms)
         limit = 4 * len(self._tracks) + QUEUE_SLACK
         if len(self._silences) > limit:
             self._plan_all()
         if len(self._untold) > limit:
-            alive = ((first_ms, name) for first_ms, name in self._untold if self._owes(name, first_ms))
-            self._untold = deque(alive)
+            self._untold = deque(
+                (first_ms, one) for first_ms, one in self._untold if one.n and one.first_ms == first_ms
+            )
         return track
 
-    def _owes(self, key: bytes, first_ms: int) -> bool:
-        """Whether a sample is owed of a track for what began at `first_ms`, and nothing told since."""
-        track = self._tracks.get(key)
-        return track is not None and track.n > 0 and track.first_ms == first_ms
-
-    def _plan(self, key: bytes, track: _Track, look_ms: int) -> None:
+    def _plan(self, track: _Track, look_ms: int) -> None:
         track.look_ms = look_ms
-        heapq.heappush(self._silences, (look_ms, key))
+        heapq.heappush(self._silences, (look_ms, track.key))
 
     def _plan_all(self) -> None:
         """Every silence anew, as early as it may end."""
@@ -328,28 +328,21 @@ class PresenceEngine:
         self._silences = [(track.look_ms, key) for key, track in self._tracks.items()]
         heapq.heapify(self._silences)
 
-    def _tell(self, kind: str, key: bytes, track: _Track, observed_ms: int) -> Fact:
-        """A fact that sums up what was heard since the last one."""
-        n, last_ms = track.n, track.last_ms
-        track.n = 0
-        if n < 2:
-            return Fact(kind, key, observed_ms, last_ms, last_ms, track.level_dbm, 0.0, n, 0)
-        mean, sd = mean_sd(n, track.total, track.squares)
-        first_ms = track.first_ms
-        mean, sd = round(mean * 100) / 100, round(sd * 100) / 100  # round(…, 2) goes through text: five times the cost
-        return Fact(kind, key, observed_ms, first_ms, last_ms, mean, sd, n, last_ms - first_ms)
-
     def _make_room(self, now_ms: int) -> list[Fact]:
-        """Let the least recently heard go that is not present; if all are, such a one, said `unknown`."""
+        """Let the least recently heard go that is not present; if all are, the one due for a look, said `unknown`."""
         facts = []
         while len(self._tracks) >= self.gates.max_tracks:  # more than once after new settings
             self.evicted += 1
             if self._absent:
-                del self._tracks[self._absent.popitem(last=False)[0]]
-            else:
-                key, track = self._tracks.popitem(last=False)
+                gone, _ = self._absent.popitem(last=False)
+                self._tracks.pop(gone).n = 0  # nothing is owed of it
+                continue
+            look_ms, key = heapq.heappop(self._silences)
+            track = self._tracks.get(key)
+            if track is not None and track.look_ms == look_ms:
+                del self._tracks[key]
                 self.present -= 1
-                facts.append(self._tell("unknown", key, track, now_ms))
+                facts.append(_tell("unknown", track, now_ms))
         return facts
 
     def _tick(self, at_ms: int) -> int:
@@ -360,3 +353,16 @@ class PresenceEngine:
 def _level(window: Sequence[tuple[int, float]], now_ms: int) -> float:
     recent = [rssi for heard_ms, rssi in window if heard_ms > now_ms - WINDOW_MS]
     return fenced_mean(recent)
+
+
+def _tell(kind: str, track: _Track, observed_ms: int) -> Fact:
+    """A fact that sums up what was heard since the last one."""
+    # `_new(Fact, …)` is `Fact(…)` without a detour that takes as long as the rest of this function
+    n, last_ms = track.n, track.last_ms
+    track.n = 0
+    if n < 2:
+        return _new(Fact, (kind, track.key, observed_ms, last_ms, last_ms, track.level_dbm, 0.0, n, 0))
+    mean, sd = mean_sd(n, track.total, track.squares)
+    first_ms = track.first_ms
+    mean, sd = round(mean * 100) / 100, round(sd * 100) / 100  # round(…, 2) goes through text: five times the cost
+    return _new(Fact, (kind, track.key, observed_ms, first_ms, last_ms, mean, sd, n, last_ms - first_ms))
