@@ -16,7 +16,7 @@ SBIN := /usr/sbin:/usr/local/sbin
 MOSQUITTO = PATH="$$PATH:$(SBIN)" command -v mosquitto >/dev/null
 LEFT_OUT = echo "=== LEFT OUT: tests on Debian's mosquitto, which is not installed: sudo apt-get install mosquitto ==="
 
-.PHONY: demo bench test test-fast check lock debian clean
+.PHONY: demo bench oracles test test-fast check lock debian clean
 
 demo: $(READY)
 	@$(BIN)/doorchime demo $(ARGS)
@@ -24,6 +24,14 @@ demo: $(READY)
 # make bench NAME=ingest ARGS="--quick"
 bench: $(READY) debian
 	@$(BIN)/doorchime bench $(NAME) $(ARGS)
+
+# Other people's programs that ours are held against, each set in an environment of its own.
+oracles: .oracles/bench/.ready
+
+.oracles/bench/.ready: bench/peers.txt
+	$(PYTHON) -m venv .oracles/bench
+	.oracles/bench/bin/python -m pip install --quiet --disable-pip-version-check -r bench/peers.txt
+	@touch $@
 
 test: check debian
 	@marks=; $(MOSQUITTO) || [ -n "$(CI)" ] || marks="not mosquitto"; \

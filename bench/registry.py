@@ -1,9 +1,10 @@
 """Every benchmark by name. One line each; the function lives in a module of its name."""
 
+from bench import edge
 from bench.measure import Bench
 from wire.errors import BadRequest
 
-BENCHES: dict[str, Bench] = {}
+BENCHES: dict[str, Bench] = {"edge": edge.run}
 """What can be run."""
 
 NAMES = ("ingest", "edge", "latency", "edge-table", "resolve", "decide", "redeem", "push", "zones", "visits")

@@ -141,11 +141,13 @@ class MemoryTx:
         spans = {(tenant, profile, store): (low, high) for tenant, profile, store, low, high in keys}
         found: list[Any] = []
         table, decode = self._table(Visit)
+        places = [BY_RECORD[Visit].names.index(name) for name in ("tenant", "profile", "store")]
         for values in table.values():
-            row = decode(values)
-            low, high = spans.get((row.tenant, row.profile, row.store), (1, 0))
-            if row.entered_at_ms <= high and row.seen_at_ms >= low and low <= high:
-                found.append(row)
+            low, high = spans.get(tuple(values[place] for place in places), (1, 0))
+            if low <= high:
+                row = decode(values)
+                if row.entered_at_ms <= high and row.seen_at_ms >= low:
+                    found.append(row)
         return found
 
     def take_pushes(self, tenant: str, now_ms: int, lease_until_ms: int, limit: int) -> list[Push]:

@@ -1,5 +1,7 @@
 """The iBeacon codec: exact on good frames, `BadFrame` and nothing else on bad ones."""
 
+import re
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -14,6 +16,7 @@ from wire.ibeacon import (
     encode,
     encode_ad,
     format_uuid,
+    key_of,
     parse_uuid,
 )
 
@@ -206,6 +209,19 @@ def test_any_bytes_give_a_beacon_or_bad_frame(payload: bytes) -> None:
         assert len(payload) != FRAME_BYTES or not payload.startswith(b"\x02\x15")
     else:
         assert encode(beacon) == payload
+
+
+@given(st.one_of(st.binary(max_size=64), st.binary(min_size=21, max_size=21).map(lambda body: b"\x02\x15" + body)))
+@example(b"")
+@example(PAYLOAD)
+def test_the_key_is_read_as_strictly_as_the_beacon(payload: bytes) -> None:
+    try:
+        beacon = decode(payload)
+    except BadFrame as wrong:
+        with pytest.raises(BadFrame, match=re.escape(str(wrong))):
+            key_of(payload)
+    else:
+        assert key_of(payload) == beacon.key
 
 
 @given(st.one_of(st.binary(max_size=64), st.lists(foreign, max_size=3).map(b"".join), st.just(AD)), st.data())
