@@ -19,12 +19,11 @@ from edge.adapters.publisher import Listener, Publisher
 from edge.adapters.scanner import Heard, Scanner
 from edge.adapters.spool import Boot, Spool
 from edge.config import EdgeConfig
-from edge.core.health import RadioHealth, Verdict
-from edge.core.outbox import sample_interval_ms
+from edge.core.health import HOLD_MS, RadioHealth, Verdict
+from edge.core.outbox import as_event, sample_interval_ms
 from edge.core.presence import Fact, PresenceEngine
 from edge.core.sender import BootSpan, Send, Sender
 from wire.errors import BadConfig, BadMessage, LocalFault
-from wire.ibeacon import format_uuid
 from wire.messages import Ack, ConfigAck, Presence, Status, Telemetry, read, write
 from wire.messages import EdgeConfig as EdgeConfigMessage
 
@@ -60,7 +59,7 @@ class Agent:
         self._disk = ThreadPoolExecutor(1, thread_name_prefix=f"outbox-{config.edge}")
         self._engine = PresenceEngine(config.gates)
         self._sender = Sender(parts.unit)
-        self._health = RadioHealth(config.silent_radio_s * 1000)
+        self._health = RadioHealth(config.silent_radio_s * 1000, min(HOLD_MS, config.exit_silence_s * 500))
         self._inbox: deque[tuple[Heard, int]] = deque()
         self._orders: deque[Callable[[], Any]] = deque()
         self._stir = asyncio.Event()
@@ -124,7 +123,7 @@ class Agent:
 
     def _alive(self) -> None:
         self._alive_at_ms = self._clocks.boot_ms()
-        if self._health.degraded:
+        if self._health.uneasy:
             self._stir.set()
 
     def _listener(self) -> Listener:
@@ -160,8 +159,9 @@ class Agent:
         while self._inbox:
             heard, at_ms = self._inbox.popleft()
             facts += self._engine.hear(heard.key, heard.rssi_dbm, at_ms)
+        verdict = self._judge_radio(now_ms)  # before anybody is sent away for being silent
         facts += self._engine.advance(now_ms)
-        facts += await self._watch_radio(now_ms)
+        facts += await self._mend_radio(verdict, now_ms)
         if facts:
             await self._keep(facts)
         await self._send()
@@ -192,10 +192,17 @@ class Agent:
         except TimeoutError:
             return
 
-    async def _watch_radio(self, now_ms: int) -> list[Fact]:
+    def _judge_radio(self, now_ms: int) -> Verdict:
         if self._alive_at_ms is not None:
             self._health.heard(self._alive_at_ms)
-        match self._health.check(now_ms):
+        self._health.beacon_heard = self._scanner.counts["adverts_canary"] > 0
+        verdict = self._health.check(now_ms)
+        if verdict in (Verdict.HOLD, Verdict.SILENT):
+            self._engine.hold()
+        return verdict
+
+    async def _mend_radio(self, verdict: Verdict, now_ms: int) -> list[Fact]:
+        match verdict:
             case Verdict.SILENT:
                 log.warning("radio is silent: exits are frozen, the scanner starts anew", extra={"fields": {}})
                 await self._restart_scanner(now_ms)
@@ -217,7 +224,7 @@ class Agent:
             self._log_once(f"scanner {exc}", "the scanner does not start", reason=str(exc))
 
     async def _keep(self, facts: list[Fact]) -> None:
-        events = [_as_event(fact) for fact in facts]
+        events = [as_event(fact) for fact in facts]
         stamp, now_ms = self._clocks.stamp(), self._clocks.boot_ms()
         await self._on_disk(lambda: self._spool.append(events, stamp, now_ms))
         base_ms = self.config.gates.sample_interval_ms
@@ -285,7 +292,10 @@ class Agent:
         for boot, upto in covered.items():
             gone += await self._on_disk(partial(self._spool.ack, boot, upto))
         if gone:
+            boots = len(self._spans)
             await self._refresh()
+            if len(self._spans) < boots:
+                self._stir.set()  # an earlier boot is done: the next one's turn
 
     def _on_config(self, payload: bytes) -> None:
         """Apply, acknowledge, or refuse with the reason; what does not validate changes nothing."""
@@ -380,16 +390,3 @@ def software_version() -> str:
         return version("doorchime")[:32]
     except PackageNotFoundError:
         return "0"
-
-
-def _as_event(fact: Fact) -> dict[str, Any]:
-    key = fact.key
-    return {
-        "kind": fact.kind,
-        "beacon": {
-            "uuid": format_uuid(key[:16]),
-            "major": int.from_bytes(key[16:18], "big"),
-            "minor": int.from_bytes(key[18:20], "big"),
-        },
-        **{name: value for name, value in fact._asdict().items() if name not in ("kind", "key")},
-    }

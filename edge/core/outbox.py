@@ -7,6 +7,9 @@ price of keeping them, until the losses themselves would fill the outbox: then e
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+from edge.core.presence import Fact
+from wire.ibeacon import format_uuid
+
 DROP_SHARE = 0.10
 """Dropped at once, as a share of the limit: so that a full outbox drops rarely, not with every event."""
 
@@ -29,6 +32,20 @@ SPAREST = 10
 def sample_interval_ms(base_ms: int, fill: float) -> int:
     """The sample interval under back-pressure, ms; `fill` is the share of the outbox that is taken, 0…1 and beyond."""
     return base_ms * next((factor for limit, factor in SPARING if fill <= limit), SPAREST)
+
+
+def as_event(fact: Fact) -> dict[str, Any]:
+    """A fact as the outbox keeps it and the wire carries it, without its sequence number."""
+    key = fact.key
+    return {
+        "kind": fact.kind,
+        "beacon": {
+            "uuid": format_uuid(key[:16]),
+            "major": int.from_bytes(key[16:18], "big"),
+            "minor": int.from_bytes(key[18:20], "big"),
+        },
+        **{name: value for name, value in fact._asdict().items() if name not in ("kind", "key")},
+    }
 
 
 class Row(NamedTuple):

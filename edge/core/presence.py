@@ -217,6 +217,10 @@ class PresenceEngine:
             due.append(self._silences[0][0])
         return min(due, default=None)
 
+    def hold(self) -> None:
+        """The radio is suspiciously silent: nobody leaves until `thaw`; nothing is said of anybody."""
+        self._frozen = True
+
     def freeze(self, now_ms: int) -> list[Fact]:
         """The radio cannot be trusted: say `unknown` of everybody present; nobody leaves until `thaw`."""
         now_ms = self._tick(now_ms)

@@ -107,6 +107,23 @@ async def test_a_silent_radio_freezes_exits_says_unknown_and_thaws(tmp_path):
         assert (exit_.kind, exit_.observed_mono_ms) == ("exit", rig.line.events[0].observed_mono_ms)
 
 
+async def test_with_a_beacon_of_the_store_a_dead_radio_sends_nobody_away(tmp_path):
+    async with edge(tmp_path, silent_radio_s=90, exit_silence_s=30) as rig:
+        rig.line.obedient = True
+        rig.line.connect()
+        rig.radio.counts["adverts_canary"] += 1
+        await rig.enter()
+        for _ in range(8):
+            await rig.after(10_000)
+        assert "exit" not in rig.line.kinds, "30 s of silence, but of everything"
+        assert "unknown" not in rig.line.kinds, "not certain yet"
+        await rig.after(12_000)
+        assert rig.line.kinds[-1] == "unknown"
+        rig.radio.hear(ANN)
+        assert (await rig.after()).health == "ok"
+        assert "exit" not in rig.line.kinds
+
+
 async def test_a_radio_that_refuses_to_start_again_is_tried_again(tmp_path, caplog):
     async with edge(tmp_path, silent_radio_s=5) as rig:
         await rig.after()

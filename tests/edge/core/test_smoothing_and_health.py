@@ -59,6 +59,35 @@ def test_a_radio_that_falls_silent_is_restarted_ever_less_often_until_it_is_hear
     assert health.due_ms() == now_ms + 5 + 90_000
 
 
+def test_with_a_beacon_of_the_store_silence_is_suspicious_long_before_it_is_certain():
+    health = RadioHealth(90_000, 10_000)
+    health.started(0)
+    health.heard(1000)
+    health.beacon_heard = True
+    assert health.due_ms() == 11_000
+    assert health.check(10_999) is Verdict.OK
+    assert health.check(11_000) is Verdict.HOLD
+    assert health.uneasy
+    assert not health.degraded
+    assert health.check(11_001) is Verdict.OK, "said once"
+    assert health.due_ms() == 91_000
+    health.heard(15_000)
+    assert health.check(15_000) is Verdict.RECOVERED
+    assert not health.uneasy
+    assert health.check(25_000) is Verdict.HOLD
+    assert health.check(105_000) is Verdict.SILENT
+    health.heard(105_001)
+    assert health.check(105_001) is Verdict.RECOVERED
+
+
+def test_without_one_an_empty_shop_is_silent_too_and_nobody_is_held():
+    health = RadioHealth(90_000, 10_000)
+    health.started(0)
+    assert health.due_ms() == 90_000
+    assert health.check(50_000) is Verdict.OK
+    assert health.check(90_000) is Verdict.SILENT
+
+
 def test_a_radio_that_never_spoke_is_silent_too():
     health = RadioHealth(1000)
     health.started(50)
