@@ -61,9 +61,10 @@ class _Facts:
     ledger: dict[tuple[str, str], list[ConsentEvent]]
 
     def in_force(self, profile: str, purpose: str, at_ms: int) -> bool:
-        """Whether the ledger says yes at that instant."""
-        past = [event for event in self.ledger.get((profile, purpose), []) if event.at_ms <= at_ms]
-        return bool(past) and past[-1].action == "given"
+        """Whether the ledger says yes at that instant. Within one millisecond nobody can tell the order: yes too."""
+        said = [event for event in self.ledger.get((profile, purpose), []) if event.at_ms <= at_ms]
+        before = [event for event in said if event.at_ms < at_ms]
+        return any(event.action == "given" for event in (*before[-1:], *said[len(before) :]))
 
     def outlived(self, grant_seen_at_ms: int) -> bool:
         """Whether a grant that lived at that instant may have gone by retention since."""

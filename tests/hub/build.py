@@ -91,9 +91,9 @@ def edge(name, zone_name, store="s1"):
     return Edge(TENANT, name, store, zone_name, False, "never", "", 0, 1, 0)
 
 
-def person(tx, number=1, purposes=EVERY_PURPOSE, device=True, at_ms=0, key=KEY):
+def person(tx, number=1, purposes=EVERY_PURPOSE, device=True, at_ms=0, key=KEY, profile=None):
     """Enrol somebody with beacon `number`; returns the profile id."""
-    profile = f"p{number}"
+    profile = profile or f"p{number}"
     tx.put([Profile(TENANT, profile, "active", None, "UTC", "en", at_ms, at_ms)])
     value = identity_hash(key, BEACON, beacon_value(beacon(number)))
     tx.put([Identity(TENANT, BEACON, value, profile, 40, "test", at_ms, None)])
