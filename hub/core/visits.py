@@ -233,6 +233,12 @@ def lose_edge(draft: Draft, edge: str, at_ms: int, grace_ms: int) -> bool:
     return True
 
 
+def forget_word(draft: Draft, edge: str) -> None:
+    """The person is no longer followed at this edge: should the visit go on, it must let them in again."""
+    if edge in draft.edges:
+        draft.edges[edge][0] = Inside.OUT.value
+
+
 def expire(draft: Draft, now_ms: int) -> None:
     """The deadline has passed: present → unknown, everything else → closed."""
     if draft.state == VisitState.PRESENT:

@@ -86,9 +86,11 @@ def _hold_back(tx: Tx, tenant: str, profile: str, at_ms: int) -> None:
 def _end_visits(tx: Tx, tenant: str, profile: str) -> None:
     found = tx.find(Visit, {"tenant": tenant, "profile": profile, "state": OPEN_VISIT}, limit=MANY)
     drafts = [visits.load(visit, {}) for visit in found]
+    tracks = tx.find(ForeignTrack, {"tenant": tenant, "profile": profile}, limit=MANY)
     for draft in drafts:
         visits.close(draft)
+        for track in tracks:
+            visits.forget_word(draft, track.edge)
     tx.put([visits.freeze(draft) for draft in drafts])
     tx.put([stay for draft in drafts for stay in draft.stays])
-    tracks = tx.find(ForeignTrack, {"tenant": tenant, "profile": profile}, limit=MANY)
     tx.delete(ForeignTrack, [(tenant, track.edge, profile) for track in tracks])

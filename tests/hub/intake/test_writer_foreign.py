@@ -7,6 +7,7 @@ from hub.core.foreign_records import ForeignAccount, ForeignTrack
 from hub.core.model import Edge, Shop, Visit
 from hub.core.states import VisitState
 from hub.intake.inbound import FOREIGN, Inbound
+from hub.intake.writer import GROUP_EVENTS
 from hub.usecases.catalogue import EdgeSaid, put_edge
 from tests.hub.build import TENANT, beacon, event, offer, person
 from tests.hub.intake.test_writer import AWAIT_S, Hub
@@ -32,6 +33,15 @@ class ForeignHub(Hub):
     def commit(self):
         """Await a commit: each is a chance to sweep."""
         self.writer.submit(lambda tx: None).result(AWAIT_S)
+
+    def fill_the_queue(self, _tx):
+        """Runs on the writer's own thread, so that everything waits when it looks next."""
+        began_ms = self.clock.at_ms
+        for _ in range(GROUP_EVENTS + 10):
+            self.hear(TILL, 99)
+        self.hear(DOOR, 1, token="last")
+        self.clock.at_ms += 60_000
+        self.lives[DOOR] = Life(began_ms - 10_000, self.clock.at_ms)
 
     def accounts(self):
         return {row.edge: (row.received, row.committed, row.lost) for row in self.all(ForeignAccount)}
@@ -111,3 +121,17 @@ def test_a_silence_ends_a_visit_without_traffic_as_soon_as_the_node_has_witnesse
         hub.commit()
     assert hub.all(Visit)[0].state == VisitState.GRACE
     assert not hub.all(ForeignTrack)
+
+
+def test_a_report_that_waits_behind_a_full_group_is_no_silence(hub):
+    """The node has shown life for a minute, and all of that waits in the queue: more than one commit takes."""
+    for _ in range(2):
+        hub.hear()
+        hub.clock.at_ms += 5_000
+    hub.writer.start()
+    hub.told.expect(lambda told: any(note["type"] == "visit" for note in told.notes))
+    hub.writer.submit(hub.fill_the_queue).result(AWAIT_S)
+    hub.told.expect(lambda told: "last" in told.tokens)
+    assert hub.all(Visit)[0].state == VisitState.PRESENT
+    (track,) = [row for row in hub.all(ForeignTrack) if row.edge == "x-door"]
+    assert track.present

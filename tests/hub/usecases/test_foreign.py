@@ -18,7 +18,20 @@ from hub.usecases.consent import ConsentChange, record_consents
 from hub.usecases.foreign import Received, give_up, sweep, take
 from hub.usecases.me import export
 from hub.usecases.reports import report as reported
-from tests.hub.build import EVERY_PURPOSE, NOON_MS, RULES, TENANT, Ids, batch, beacon, event, house, offer, person
+from tests.hub.build import (
+    EVERY_PURPOSE,
+    NOON_MS,
+    RULES,
+    TENANT,
+    Ids,
+    batch,
+    beacon,
+    consents,
+    event,
+    house,
+    offer,
+    person,
+)
 from wire.messages import Status
 
 SILENCE_MIN_MS = GATES[Kind.ESPRESENSE].silence_ms
@@ -250,8 +263,20 @@ def test_who_comes_back_after_a_withdrawal_must_be_let_in_again(hub):
             record_consents(tx, change, NOON_MS + 6_000, hub.ids)
     hub.say((DOOR, 1, -60.0), after_s=8)
     assert hub.one(Visit).state == VisitState.CLOSED
-    hub.say((DOOR, 1, -60.0), after_s=13)
-    assert VisitState.PRESENT in {visit.state for visit in hub.all(Visit)}
+    hub.enter(FLOOR, after_s=9)
+    visit = hub.one(Visit)
+    assert (visit.state, visit.edges["e-door"][0], visit.edges["e-floor"][0]) == (VisitState.PRESENT, "out", "in")
+
+
+def test_a_silence_of_somebody_who_said_no_is_not_recorded(hub):
+    hub.furnish()
+    hub.enter()
+    with hub.store.write() as tx:
+        consents(tx, "p1", {"presence_detection": False}, NOON_MS + 6_000)
+    before = hub.one(Visit)
+    hub.pass_time(60, DOOR)
+    assert hub.one(Visit) == before
+    assert not hub.all(ForeignTrack)
 
 
 def test_a_track_is_part_of_what_a_person_may_see_and_have_forgotten(hub):
