@@ -28,7 +28,7 @@ ENTER_ADVERTS = 3
 """Three advertisements in 10 s at the level, at 1 Hz: no stray frame lets anybody in, and nobody waits long."""
 
 SPREAD_DB = 4.0
-"""Deviation of single advertisements from their level, dB: 3.4 to 4.9 between neighbours, recorded in six places."""
+"""Deviation of single advertisements from their level, dB: 3.4 to 4.9 between neighbours, recorded in five places."""
 
 SURE = 2.0
 """A level counts at once when it is this many of its standard errors above the entry level. Without them, whoever walks
@@ -302,11 +302,18 @@ class PresenceEngine:
         track.window.clear()  # what was heard before does not count towards the next entry
         self.present -= 1
         self._absent[track.key] = None
-        self._left.pop(track.key, None)
-        self._left[track.key] = track.last_ms
-        if len(self._left) > self.gates.max_tracks:
-            self._left.popitem(last=False)
+        self._remember(track)
         return _tell("exit", track, track.last_ms)
+
+    def _remember(self, track: _Track) -> None:
+        """Who left, for as long as that matters."""
+        left = self._left
+        while left and next(iter(left.values())) < self._now_ms - RETURN_MS:
+            left.popitem(last=False)
+        left.pop(track.key, None)
+        left[track.key] = track.last_ms
+        if len(left) > self.gates.max_tracks:
+            left.popitem(last=False)
 
     def _follow(self, key: bytes, rssi_dbm: float, at_ms: int) -> _Track:
         track = self._tracks[key] = _Track(key, at_ms, at_ms, rssi_dbm, at_ms)

@@ -89,13 +89,16 @@ def test_who_just_left_comes_back_without_confirmation(engine, away_ms, enters):
     assert ("enter" in kinds(facts)) is enters
 
 
-def test_memory_of_who_left_is_bounded():
+def test_memory_of_who_left_is_bounded_in_number_and_time():
     engine = PresenceEngine(Gates(max_tracks=3))
     for n in range(10):
-        hear(engine, 60_000 * n, 60_000 * n + 100, key=bytes([n]) * 20, rssi=-50)
-    until(engine, 700_000)
+        hear(engine, 31_000 * n, 31_000 * n + 100, key=bytes([n]) * 20, rssi=-50)
+    until(engine, 310_000)
     assert engine.tracks == 0
-    assert len(engine._left) == 3
+    assert [key[0] for key in engine._left] == [7, 8, 9]
+    hear(engine, 600_000, 600_100, key=B, rssi=-50)
+    until(engine, 700_000)
+    assert list(engine._left) == [B]
 
 
 def test_a_beacon_on_the_pavement_is_sampled_and_never_let_in(engine):
