@@ -62,6 +62,10 @@ def test_the_broker_is_told_not_to_lose_anything():
     assert settings["listener"].endswith(" 127.0.0.1"), "open to the machine only, until there are passwords"
 
 
+def test_the_broker_writes_nobody_into_its_log():
+    assert mosquitto_settings()["connection_messages"] == "false", "the client id of a phone names its device"
+
+
 def test_the_broker_lets_everybody_do_their_work_and_no_more():
     lines = (CONFIG / "acl").read_text("utf-8").splitlines()
     rights = [line.split() for line in lines if line and not line.startswith("#")]

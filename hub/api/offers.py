@@ -29,13 +29,14 @@ class OfferRequest(BaseModel):
 
 @router.get("/v1/offers", tags=["app", "staff"])
 async def offers(ctx: Ctx, key: Annotated[ApiKey, Depends(scoped("app", "staff"))], asked: Paged) -> dict[str, Any]:
-    """With a phone's key: its open offers and what each is worth now. With a staff key: current versions."""
-    tenant = ctx.rules.tenant
+    """With a phone's key: its open offers, each with its code and its value now. With a staff key: current versions."""
+    tenant, hmac_key = ctx.rules.tenant, ctx.rules.hmac_key
     if key.scope == "app":
         if key.profile is None:
             raise Problem("forbidden", "This needs the phone's own key, which POST /v1/devices gives.")
         profile = key.profile
-        return {"items": await read(ctx, lambda tx: wallet(tx, tenant, profile, ctx.clock.now_ms())), "next": None}
+        mine = await read(ctx, lambda tx: wallet(tx, tenant, profile, hmac_key, ctx.clock.now_ms()))
+        return {"items": mine, "next": None}
     after = after_key(ctx, asked, 3)
     where = {"tenant": tenant, "superseded_at_ms": None}
     rows = await read(ctx, lambda tx: tx.find(Offer, where, after=after, limit=asked.limit))

@@ -16,8 +16,11 @@ SECRET_FIELDS = frozenset({"secret_sha256", "code_hash"})
 """Left out of an export: they say nothing about the person and would help whoever steals the file."""
 
 
-def wallet(tx: Tx, tenant: str, profile: str, at_ms: int) -> list[dict[str, Any]]:
-    """Open offers of a person with their value at `at_ms`, newest first."""
+def wallet(tx: Tx, tenant: str, profile: str, hmac_key: bytes, at_ms: int) -> list[dict[str, Any]]:
+    """Open offers of a person with their value at `at_ms` and the code that a till scans, newest first.
+
+    With the code, because a push can be lost: a broker that dies takes along what it had acknowledged.
+    """
     open_now = tx.find(Grant, {"tenant": tenant, "profile": profile, "state": OPEN_GRANT}, limit=MANY)
     people = tx.get(Profile, [(tenant, profile)])
     locale = people[0].locale if people else ""
@@ -38,6 +41,7 @@ def wallet(tx: Tx, tenant: str, profile: str, at_ms: int) -> list[dict[str, Any]
                 "offer": grant.offer,
                 "title": text.title,
                 "body": text.body,
+                "code": grants.grant_code(hmac_key, grant.grant),
                 "store": grant.store,
                 "state": grant.state,
                 "issued_at_ms": grant.issued_at_ms,

@@ -117,6 +117,23 @@ async def test_a_sighting_opens_a_visit_and_brings_an_offer_into_the_wallet(api)
     assert (report["visits"], report["decisions"], report["pushes"]["queued"]) == (1, 1, 1)
 
 
+async def test_the_code_in_the_wallet_is_the_one_in_the_push_and_works_at_the_till(api):
+    await api.furnish()
+    await api.ok("PUT", "/v1/offers/welcome", {"state": "live", "body": OFFER})
+    phone = await api.enrol()
+    await api.consent(phone, **EVERYTHING)
+    seen = {"store": "s1", "state": "entered", "at_ms": api.clock.now_ms(), "nonce": "n1"}
+    await api.call("POST", "/v1/sightings", seen, phone["key"])
+    with api.store.read() as tx:
+        (push,) = tx.find(Push, {"tenant": TENANT})
+    (mine,) = (await api.ok("GET", "/v1/offers", key=phone["key"]))["items"]
+    assert mine["code"] == push.body["code"], "the push may be lost with the broker"
+    basket = {"code": mine["code"], "pos": "till-1", "store": mine["store"], "basket_minor": 5000, "currency": "EUR"}
+    done = await api.ok("POST", "/v1/redemptions", basket, "pos", **{"Idempotency-Key": "k1"})
+    assert done["grant"] == mine["grant"]
+    assert (await api.ok("GET", "/v1/offers", key=phone["key"]))["items"] == []
+
+
 async def test_a_sighting_without_consent_leaves_nothing(api):
     await api.furnish()
     phone = await api.enrol()
