@@ -16,7 +16,7 @@ SBIN := /usr/sbin:/usr/local/sbin
 MOSQUITTO = PATH="$$PATH:$(SBIN)" command -v mosquitto >/dev/null
 LEFT_OUT = echo "=== LEFT OUT: tests on Debian's mosquitto, which is not installed: sudo apt-get install mosquitto ==="
 
-.PHONY: demo bench oracles test test-fast check lock debian clean
+.PHONY: demo bench oracles test test-fast test-long check lock debian clean
 
 demo: $(READY)
 	@$(BIN)/doorchime demo $(ARGS)
@@ -34,14 +34,20 @@ oracles: .oracles/bench/.ready
 	@touch $@
 
 test: check debian
-	@marks=; $(MOSQUITTO) || [ -n "$(CI)" ] || marks="not mosquitto"; \
+	@marks=; $(MOSQUITTO) || [ -n "$(CI)" ] || marks="not mosquitto and "; \
 	[ -z "$$marks" ] || $(LEFT_OUT); \
-	$(BIN)/python -m pytest -n 2 --dist loadscope -m "$$marks" $(ARGS); code=$$?; \
+	$(BIN)/python -m pytest -n 2 --dist loadscope -m "$${marks}not long" $(ARGS); code=$$?; \
 	[ -z "$$marks" ] || $(LEFT_OUT); \
 	exit $$code
 
 test-fast: $(READY)
-	$(BIN)/python -m pytest -n 2 -m "not e2e and not mosquitto" $(ARGS)
+	$(BIN)/python -m pytest -n 2 -m "not e2e and not mosquitto and not long" $(ARGS)
+
+# Tests of minutes each.
+test-long: $(READY) debian
+	@marks=; $(MOSQUITTO) || [ -n "$(CI)" ] || marks="not mosquitto and "; \
+	[ -z "$$marks" ] || $(LEFT_OUT); \
+	$(BIN)/python -m pytest -n 0 -m "$${marks}long" $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff check .

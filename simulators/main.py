@@ -11,6 +11,7 @@ import typer
 
 from simulators import clock, floorplan
 from simulators.captures.command import import_capture
+from simulators.chaos.command import chaos
 from simulators.feed import Feed
 from simulators.radio import Air
 from simulators.recording import opened
@@ -26,6 +27,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # they would show values
     help="Simulators: people, phones, tills and recordings.",
 )
+
+
+app.command("chaos")(chaos)
 
 
 @app.callback()

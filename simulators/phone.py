@@ -40,6 +40,7 @@ class Phone:
     key: str = ""
     beacon: Beacon | None = None
     received: dict[str, Received] = field(default_factory=dict)
+    wallet: dict[str, Push] = field(default_factory=dict)
     repeats: int = 0
     _topic: str = ""
     _client: paho.Client | None = None
@@ -63,6 +64,15 @@ class Phone:
         headers = {"Authorization": f"Bearer {self.key}"}
         reply = await http.put("/v1/consents", json={"purposes": purposes, **NOTICE}, headers=headers)
         reply.raise_for_status()
+
+    async def read_wallet(self, http: httpx.AsyncClient) -> None:
+        """Ask the hub for the open offers: `wallet`, by grant. What was pushed may have been lost on the way."""
+        reply = await http.get("/v1/offers", headers={"Authorization": f"Bearer {self.key}"})
+        reply.raise_for_status()
+        self.wallet = {
+            one["grant"]: Push(v=1, **{name: one[name] for name in Push.model_fields if name != "v"})
+            for one in reply.json()["items"]
+        }
 
     def listen(self, host: str, port: int) -> None:
         """Connect to the broker; pushes arrive from now on, those sent while it was away included."""

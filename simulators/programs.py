@@ -1,9 +1,13 @@
 """The programs under demonstration as child processes: started, watched, stopped, never imported."""
 
 import json
+import os
+import select
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +16,60 @@ from wire.errors import LocalFault
 STOP_S = 20.0
 """Longest wait for a program to end after SIGTERM, s: twice what each promises."""
 
+DOORCHIME = (sys.executable, "-m", "doorchime")
+
 
 class Program:
-    """One `doorchime …` process; its output goes to `<home>/<name>.log`."""
+    """One process, `doorchime …` unless `runs` says otherwise; its output goes to `<home>/<name>.log`."""
 
-    def __init__(self, home: Path, name: str, *args: str) -> None:
-        self.name, self.args = name, args
+    def __init__(self, home: Path, name: str, *args: str, runs: Sequence[str] = DOORCHIME) -> None:
+        self.name, self.args, self.runs = name, args, runs
         self.log_path = home / f"{name}.log"
         self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
         """Start it."""
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "doorchime", *self.args],
+                [*self.runs, *self.args],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
+
+    def kill(self) -> None:
+        """kill -9, also when it is paused; returns when it and what it had started are gone."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        with _handles(process.pid) as handles:
+            for handle in handles:
+                with suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(handle, signal.SIGKILL)
+            process.wait()
+            for handle in handles:
+                gone = select.poll()
+                gone.register(handle, select.POLLIN)
+                gone.poll()
+
+    def pause(self) -> None:
+        """SIGSTOP, also to what it has started."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is None:
+            return
+        with _handles(self._process.pid) as handles:
+            for handle in handles:
+                with suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(handle, number)
 
     def check(self) -> None:
         """See that it still runs.
@@ -54,6 +96,24 @@ class Program:
         """The last line of its log."""
         lines = self.log_path.read_text("utf-8", "replace").strip().splitlines() if self.log_path.exists() else []
         return lines[-1][:300] if lines else "it said nothing"
+
+
+@contextmanager
+def _handles(pid: int) -> Iterator[list[int]]:
+    """Handles of a child of ours and of its own children: unlike a process id, a handle never becomes another's."""
+    children: set[int] = set()
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):  # listed by the thread that started them
+        with suppress(OSError):
+            children |= set(map(int, path.read_text("ascii").split()))
+    handles: list[int] = []
+    try:
+        for one in (pid, *children):
+            with suppress(ProcessLookupError):
+                handles.append(os.pidfd_open(one))
+        yield handles
+    finally:
+        for handle in handles:
+            os.close(handle)
 
 
 def call(*args: str) -> Any:

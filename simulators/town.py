@@ -4,7 +4,9 @@ import asyncio
 import json
 import secrets
 import socket
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import httpx
@@ -45,10 +47,17 @@ EDGE_SETTINGS: dict[str, Any] = {
 
 
 class Town:
-    """Programs and their addresses; everything lives in `home`."""
+    """Programs and their addresses; everything lives in `home`. `edge` and `hub`: settings that differ."""
 
-    def __init__(self, home: Path, place: Place, tempo: Tempo) -> None:
-        self.home, self.place, self.tempo = home, place, tempo
+    def __init__(
+        self,
+        home: Path,
+        place: Place,
+        tempo: Tempo,
+        edge: Mapping[str, Any] = MappingProxyType({}),
+        hub: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
+        self.home, self.place, self.tempo, self._edge, self._hub = home, place, tempo, edge, hub
         self.mqtt_port, self.http_port = _free_ports(2)
         self.hub_toml = home / "hub.toml"
         self.prefix = secrets.token_hex(4)
@@ -92,6 +101,7 @@ class Town:
             "state_dir": str(self.home / edge.edge),
             "prefixes": [self.prefix],
             **self._pace(1 + self.place.edges.index(edge)),
+            **self._edge,
         }
         path = self.home / f"{edge.edge}.toml"
         path.write_text(_toml(settings), "utf-8")
@@ -112,6 +122,7 @@ class Town:
             "foreign_topics": [self.place.listeners] if self.place.listeners else [],
             "foreign_enter_dbm": EDGE_SETTINGS["enter_dbm"],
             **self._pace(HUB_SLOT),
+            **self._hub,
         }
         self.hub_toml.write_text(_toml(settings), "utf-8")
         self.broker.start()
