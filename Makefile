@@ -11,10 +11,14 @@ ARGS ?=
 # Whether the environment can be used: what an interrupted start, or a Debian without python3-venv, leaves cannot.
 SOUND = $(BIN)/python -c "import pip, sys; sys.exit(sys.version_info < (3, 11))" 2>/dev/null
 
-# Tests on Debian's mosquitto are left out, loudly, where it cannot be had; with CI set they run and fail instead.
+# Tests on Debian's mosquitto and dbus-daemon are left out, loudly, where these cannot be had; with CI set they run and
+# fail instead.
 SBIN := /usr/sbin:/usr/local/sbin
 MOSQUITTO = PATH="$$PATH:$(SBIN)" command -v mosquitto >/dev/null
-LEFT_OUT = echo "=== LEFT OUT: tests on Debian's mosquitto, which is not installed: sudo apt-get install mosquitto ==="
+DBUS = command -v dbus-daemon >/dev/null
+FIND_OUT = $(MOSQUITTO) || [ -n "$(CI)" ] || { marks="$${marks}not mosquitto and "; lack="$$lack mosquitto"; }; \
+	$(DBUS) || [ -n "$(CI)" ] || { marks="$${marks}not dbus and "; lack="$$lack dbus"; };
+LEFT_OUT = echo "=== LEFT OUT: tests on what Debian has and is not installed: sudo apt-get install$$lack ==="
 
 .PHONY: demo bench oracles test test-fast test-long check lock debian clean
 
@@ -25,28 +29,23 @@ demo: $(READY)
 bench: $(READY) debian
 	@$(BIN)/doorchime bench $(NAME) $(ARGS)
 
-# Other people's programs that ours are held against, each set in an environment of its own.
-oracles: .oracles/bench/.ready
-
 .oracles/bench/.ready: bench/peers.txt
 	$(PYTHON) -m venv .oracles/bench
 	.oracles/bench/bin/python -m pip install --quiet --disable-pip-version-check -r bench/peers.txt
 	@touch $@
 
 test: check debian
-	@marks=; $(MOSQUITTO) || [ -n "$(CI)" ] || marks="not mosquitto and "; \
-	[ -z "$$marks" ] || $(LEFT_OUT); \
+	@marks= lack=; $(FIND_OUT) [ -z "$$lack" ] || $(LEFT_OUT); \
 	$(BIN)/python -m pytest -n 2 --dist loadscope -m "$${marks}not long" $(ARGS); code=$$?; \
-	[ -z "$$marks" ] || $(LEFT_OUT); \
+	[ -z "$$lack" ] || $(LEFT_OUT); \
 	exit $$code
 
 test-fast: $(READY)
-	$(BIN)/python -m pytest -n 2 -m "not e2e and not mosquitto and not long" $(ARGS)
+	$(BIN)/python -m pytest -n 2 -m "not e2e and not mosquitto and not dbus and not long" $(ARGS)
 
 # Tests of minutes each.
 test-long: $(READY) debian
-	@marks=; $(MOSQUITTO) || [ -n "$(CI)" ] || marks="not mosquitto and "; \
-	[ -z "$$marks" ] || $(LEFT_OUT); \
+	@marks= lack=; $(FIND_OUT) [ -z "$$lack" ] || $(LEFT_OUT); \
 	$(BIN)/python -m pytest -n 0 -m "$${marks}long" $(ARGS)
 
 check: $(READY)
@@ -56,10 +55,9 @@ check: $(READY)
 	$(BIN)/lint-imports
 
 # Other people's programs that ours are held against, each in an environment of its own. Tests without theirs are left
-# out with a line that says so; with CI set they run, and fail instead.
-.PHONY: oracles
-oracles: .oracles/theengs/.ready
-test: $(if $(CI),oracles)
+# out with a line that says so; with CI set they run, and fail instead. Benchmarks leave theirs out loudly too.
+oracles: .oracles/theengs/.ready .oracles/bench/.ready
+test: $(if $(CI),.oracles/theengs/.ready)
 
 .oracles/%/.ready: tests/oracles/%.txt | $(READY)
 	@command -v c++ >/dev/null || .ci/debian g++
@@ -70,7 +68,8 @@ test: $(if $(CI),oracles)
 
 # Never fails: what cannot be had here is left out by whoever needs it.
 debian:
-	@$(MOSQUITTO) || .ci/debian mosquitto || :
+	@lack=; $(MOSQUITTO) || lack="$$lack mosquitto"; $(DBUS) || lack="$$lack dbus"; \
+	[ -z "$$lack" ] || .ci/debian $$lack || :
 
 $(READY): requirements.lock pyproject.toml
 	@$(SOUND) || { rm -rf $(VENV); $(PYTHON) -m venv $(VENV) && $(SOUND); } \

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+ORACLES = ("bench/peers.txt", "tests/oracles/theengs.txt")
 TOOLS = ("sh", "rm", "touch", "mkdir", "env", "cat", "chmod", "ln", "true")
 
 STAND_INS = {
@@ -34,7 +35,8 @@ exec "$@"
 [ ! -e "$STATE/offline" ] || exit 100
 case "$*" in
 *install*python3-venv*) rm -f "$STATE/bare" ;;
-*install*mosquitto*) ln -s "$STATE/bin/in-venv" "$STATE/bin/mosquitto" ;;
+*install*mosquitto*) ln -s "$STATE/bin/in-venv" "$STATE/bin/mosquitto"
+  ln -s "$STATE/bin/in-venv" "$STATE/bin/dbus-daemon" ;;
 esac
 """,
 }
@@ -47,7 +49,8 @@ class Machine:
         self.home, self.state = home / "checkout", home
         (home / "bin").mkdir()
         (self.home / ".ci").mkdir(parents=True)
-        for name in ("Makefile", ".ci/debian", "requirements.lock", "pyproject.toml"):
+        for name in ("Makefile", ".ci/debian", "requirements.lock", "pyproject.toml", *ORACLES):
+            (self.home / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, self.home / name)
         for name in TOOLS:
             (home / "bin" / name).symlink_to(shutil.which(name))
@@ -149,14 +152,15 @@ def test_mosquitto_is_installed_where_we_may_and_then_tested_with(machine, who):
     found = machine(who)
     code, said = found.make("test")
     assert code == 0, said
-    assert found.calls("apt-get") == ["-q update", "-q -y --no-install-recommends install mosquitto"]
+    assert found.calls("apt-get") == ["-q update", "-q -y --no-install-recommends install mosquitto dbus"]
     assert "not mosquitto" not in found.tested
     assert "LEFT OUT" not in said
 
 
 def test_where_mosquitto_is_there_nobody_is_asked(machine):
     found = machine("root")
-    (found.state / "bin" / "mosquitto").symlink_to(found.state / "bin" / "in-venv")
+    for name in ("mosquitto", "dbus-daemon"):
+        (found.state / "bin" / name).symlink_to(found.state / "bin" / "in-venv")
     code, said = found.make("test", "ARGS=-k radio")
     assert code == 0, said
     assert not found.calls("apt-get")
@@ -170,14 +174,15 @@ def test_without_mosquitto_its_tests_are_left_out_loudly_first_and_last(machine,
     found = machine(*facts)
     code, said = found.make("test")
     assert (code != 0) == ("red" in facts), "whatever the tests say"
-    assert "-m not mosquitto" in found.tested
+    assert "-m not mosquitto and not dbus and not long" in found.tested
     told = [line for line in said.splitlines() if "LEFT OUT" in line]
     assert len(told) == 2
-    assert "sudo apt-get install mosquitto" in told[0]
+    assert "sudo apt-get install mosquitto dbus" in told[0]
 
 
 def test_in_ci_nothing_is_left_out(machine):
     found = machine()
+    (found.state / "bin" / "c++").symlink_to(found.state / "bin" / "in-venv")
     code, said = found.make("test", CI="true")
     assert code == 0, said
     assert "not mosquitto" not in found.tested

@@ -1,0 +1,151 @@
+"""A message bus on a unix socket, in this process: nothing but Python is needed. Speaks to several clients."""
+
+import asyncio
+import contextlib
+import secrets
+import socket
+import struct
+from collections import Counter
+from pathlib import Path
+
+from simulators.bluez.address import unix_address
+from simulators.bluez.bus import Bus, Denied, Out
+from simulators.bluez.wire import BadMessage, length_of, read, write
+from wire.errors import LocalFault
+
+BUFFER_MAX_BYTES = 64 * 1024 * 1024
+"""Waiting for one client; one that reads too slowly is disconnected, as dbus-daemon does at its limit."""
+
+AUTH_MAX_LINES = 32
+AUTH_MAX_BYTES = 16_384
+"""Lines and bytes per line of an authentication, far above any that succeeds."""
+
+_HEAD = 16
+
+
+class StandaloneBus:
+    """Serves `path`. `counts`: connections, messages, slow (clients that were dropped for it), nonsense."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.address = unix_address(path)
+        self.counts: Counter[str] = Counter()
+        self._bus = Bus("")
+        self._writers: dict[int, asyncio.StreamWriter] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises:
+            LocalFault: the path cannot be used.
+        """
+        self._bus = Bus(secrets.token_hex(16))
+        try:
+            self._server = await asyncio.start_unix_server(self._serve, self.path)
+        except OSError as exc:
+            raise LocalFault(f"{self.path}: {exc.strerror or exc}") from exc
+
+    async def stop(self) -> None:
+        """Break every connection and remove the socket."""
+        server, self._server = self._server, None
+        if server is None:
+            return
+        server.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.path.unlink(missing_ok=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        number = None
+        try:
+            pid, uid = _peer(writer)
+            if await _authenticate(reader, writer, uid, self._bus.guid):
+                number = self._bus.connect(uid, pid)
+                self._writers[number] = writer
+                self.counts["connections"] += 1
+                await self._route(number, reader)
+        except (asyncio.IncompleteReadError, ConnectionError, Denied):
+            pass  # it went, or there is no room
+        except (BadMessage, ValueError, struct.error):
+            self.counts["nonsense"] += 1
+        except asyncio.CancelledError:
+            pass  # the bus goes
+        finally:
+            if number is not None:
+                del self._writers[number]
+                self._send(self._bus.disconnect(number))
+            writer.close()
+            with contextlib.suppress(ConnectionError, asyncio.CancelledError):
+                await writer.wait_closed()
+            self._tasks.discard(task)
+
+    async def _route(self, number: int, reader: asyncio.StreamReader) -> None:
+        while True:
+            head = await reader.readexactly(_HEAD)
+            packet = read(head + await reader.readexactly(length_of(head) - _HEAD))
+            self.counts["messages"] += 1
+            self._send(self._bus.receive(number, packet))
+
+    def _send(self, out: Out) -> None:
+        for to, packet in out:
+            writer = self._writers.get(to)
+            if writer is None or writer.is_closing():
+                continue
+            if writer.transport.get_write_buffer_size() > BUFFER_MAX_BYTES:
+                self.counts["slow"] += 1
+                writer.transport.abort()
+                continue
+            writer.write(write(packet))
+
+
+def _peer(writer: asyncio.StreamWriter) -> tuple[int, int]:
+    """Process and user id of the other end."""
+    sock = writer.get_extra_info("socket")
+    pid, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+    return pid, uid
+
+
+async def _authenticate(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, uid: int, guid: str) -> bool:
+    """SASL EXTERNAL, as the specification's "Authentication Protocol" has it; False: the client gave up."""
+    if await reader.readexactly(1) != b"\0":
+        return False
+    authenticated = False
+    for _ in range(AUTH_MAX_LINES):
+        line = (await reader.readuntil(b"\r\n")).rstrip(b"\r\n")
+        if len(line) > AUTH_MAX_BYTES:
+            return False
+        word, _, rest = line.partition(b" ")
+        if word == b"BEGIN":
+            return authenticated
+        if word in (b"AUTH", b"DATA"):
+            answer, authenticated = _judge(word, rest, uid, guid)
+        elif word == b"NEGOTIATE_UNIX_FD":
+            answer = b"ERROR File descriptors are not passed"
+        elif word in (b"CANCEL", b"ERROR"):
+            answer, authenticated = b"REJECTED EXTERNAL", False
+        else:
+            answer = b"ERROR Unknown command"
+        writer.write(answer + b"\r\n")
+        await writer.drain()
+    return False
+
+
+def _judge(word: bytes, rest: bytes, uid: int, guid: str) -> tuple[bytes, bool]:
+    mechanism, _, claim = rest.partition(b" ") if word == b"AUTH" else (b"EXTERNAL", b"", rest)
+    if mechanism != b"EXTERNAL":
+        return b"REJECTED EXTERNAL", False
+    if word == b"AUTH" and not claim:
+        return b"DATA", False
+    try:
+        claimed = bytes.fromhex(claim.decode("ascii")).decode("ascii")
+    except ValueError:
+        return b"REJECTED EXTERNAL", False
+    if claimed not in ("", str(uid)):
+        return b"REJECTED EXTERNAL", False
+    return b"OK " + guid.encode(), True

@@ -1,0 +1,242 @@
+"""What real, unmodified bleak sees of the fake, whichever bus is between them. Inherited once per bus."""
+
+import asyncio
+
+import pytest
+from bleak import BleakScanner
+from bleak.exc import BleakBluetoothNotAvailableError, BleakDBusError, BleakError
+
+from simulators.bluez import FakeBlueZ, Heal, Known
+from wire.ibeacon import Beacon, encode_ad
+
+IBEACON = {"scanning_mode": "passive", "bluez": {"or_patterns": [(0, 0xFF, b"\x4c\x00\x02\x15")]}}
+EVERY_RSSI = {"bluez": {"filters": {"RSSI": -127}}}
+BATTERY = bytes.fromhex("03030f180416") + b"\x0f\x18\x64"
+NAMED = bytes.fromhex("0201060409") + b"abc" + bytes.fromhex("020af40319c103")
+
+WITHIN_S = 60
+
+
+def adv(number=1):
+    return encode_ad(Beacon(bytes(range(16)), 1, number, -59))
+
+
+def address(number=1):
+    return f"C0:00:00:00:{number >> 8:02X}:{number & 255:02X}"
+
+
+class Ears:
+    """A scanner of bleak's, and what it called back."""
+
+    def __init__(self, **options):
+        self.heard = []
+        self.scanner = BleakScanner(self._hear, **options)
+
+    def _hear(self, device, advertisement):
+        self.heard.append((device.address, advertisement))
+
+    async def __aenter__(self):
+        await self.scanner.start()
+        return self
+
+    async def __aexit__(self, *_):
+        await self.scanner.stop()
+
+    @property
+    def levels(self):
+        return [one.rssi for _, one in self.heard]
+
+
+async def settled(radio, ears, mode=None):
+    """Every client has read everything; a passive scanner's monitor is active."""
+    async with asyncio.timeout(WITHIN_S):
+        await radio.until(lambda: radio.scanning(mode=mode))
+        await radio.delivered()
+
+
+class BluezContract:
+    """Derive, and give `bus`."""
+
+    bus = ""
+
+    @pytest.fixture
+    async def radio(self, monkeypatch):
+        async with FakeBlueZ(bus=self.bus) as radio:
+            monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", radio.address)
+            yield radio
+
+    # -- what is heard ---------------------------------------------------------------------------------------------
+
+    async def test_an_advertisement_arrives_with_everything_in_it(self, radio):
+        async with Ears(**EVERY_RSSI) as ears:
+            radio.advertise(address(), adv(), -71)
+            radio.advertise(address(2), BATTERY, -50)
+            radio.advertise(address(3), NAMED, -40)
+            await radio.delivered()
+        (who, beacon), (_, battery), (_, named) = ears.heard
+        assert (who, beacon.rssi) == (address(), -71)
+        assert bytes([0x1A, 0xFF, 0x4C, 0]) + beacon.manufacturer_data[0x4C] in adv()
+        assert battery.service_uuids == ["0000180f-0000-1000-8000-00805f9b34fb"]
+        assert battery.service_data == {"0000180f-0000-1000-8000-00805f9b34fb": b"\x64"}
+        assert (named.local_name, named.tx_power) == ("abc", -12)
+
+    @pytest.mark.parametrize(
+        ("options", "after", "until"),
+        [
+            ({}, 10, 1000),
+            ({"bluez": {"filters": {"DuplicateData": True}}}, 1000, 1000),
+            (EVERY_RSSI, 1000, 1000),
+            (IBEACON, 10, 10),
+        ],
+        ids=["defaults", "DuplicateData", "RSSI", "passive"],
+    )
+    @pytest.mark.parametrize("release", ["5.88", "5.87"])
+    async def test_callbacks_for_1000_advertisements_of_10_beacons_that_do_not_move(
+        self, radio, options, after, until, release
+    ):
+        radio.behave(release=release)
+        ears = Ears(**options)
+        async with ears:
+            await settled(radio, ears)
+            for step in range(1000):
+                radio.advertise(address(step % 10), adv(step % 10), -60 - step % 4)
+            await radio.delivered()
+            assert len(ears.heard) == (after if release == "5.88" else until)
+
+    async def test_duplicate_data_alone_brings_stale_levels_and_an_rssi_filter_exact_ones(self, radio):
+        for options, expected in (
+            ({"bluez": {"filters": {"DuplicateData": True}}}, [-60, -60, -60, -68]),
+            (EVERY_RSSI, [-60, -63, -67, -68]),
+        ):
+            async with Ears(**options) as ears:
+                for level in (-60, -63, -67, -68):
+                    radio.advertise(address(), adv(), level)
+                await radio.delivered()
+                assert ears.levels == expected
+            radio.forget(address())
+
+    async def test_a_kernel_filter_keeps_the_weak_out(self, radio):
+        async with Ears(bluez={"filters": {"RSSI": -70}}) as ears:
+            for level in (-69, -70, -71):
+                radio.advertise(address(), adv(), level)
+            await radio.delivered()
+        assert ears.levels == [-69, -70]
+
+    async def test_a_passive_scan_hears_only_what_matches(self, radio):
+        async with Ears(**IBEACON) as ears:
+            await settled(radio, ears, "passive")
+            radio.advertise(address(), adv(), -60)
+            radio.advertise(address(2), BATTERY, -60)
+            await radio.delivered()
+        assert [who for who, _ in ears.heard] == [address()]
+
+    async def test_nobody_scans_nothing_is_said(self, radio):
+        radio.advertise(address(), adv())
+        assert radio.devices == []
+        assert radio.counts == {"heard": 1, "unscanned": 1}
+
+    # -- several clients -------------------------------------------------------------------------------------------
+
+    async def test_the_end_of_an_active_scan_calls_a_passive_one_back_with_minus_127(self, radio):
+        async with Ears(**IBEACON) as passive:
+            await settled(radio, passive, "passive")
+            async with Ears(**EVERY_RSSI):
+                radio.advertise(address(), adv(), -60)
+                await radio.delivered()
+            await radio.delivered()
+            assert passive.levels == [-60, -127]
+
+    # -- what is there at the start --------------------------------------------------------------------------------
+
+    async def test_a_device_known_from_before_is_no_sighting(self, radio):
+        radio.keep(Known(address(9), "speaker"))
+        async with Ears(**EVERY_RSSI) as ears:
+            await radio.delivered()
+            assert ears.heard == []
+            radio.advertise(address(9), adv(), -60)
+            await radio.delivered()
+        assert ears.levels == [-60]
+
+    # -- faults ----------------------------------------------------------------------------------------------------
+
+    async def test_switched_off_bleak_says_so(self, radio):
+        radio.power(on=False)
+        with pytest.raises(BleakBluetoothNotAvailableError):
+            await BleakScanner(lambda _device, _adv: None).start()
+
+    @pytest.mark.parametrize("error", ["InProgress", "NotReady"])
+    async def test_start_fails_as_often_as_it_shall(self, radio, error):
+        radio.fail("StartDiscovery", error, times=2)
+        for _ in range(2):
+            with pytest.raises(BleakDBusError, match=error):
+                await BleakScanner(lambda _device, _adv: None).start()
+        async with Ears():
+            assert radio.scanning("hci0", "active")
+
+    @pytest.mark.parametrize("remedy", [Heal.SCAN, Heal.POWER, Heal.DAEMON])
+    async def test_a_silent_stall_ends_with_its_remedy_and_not_before(self, radio, remedy):
+        ears = Ears(**EVERY_RSSI)
+
+        async def hears():
+            ears.heard.clear()
+            async with ears:
+                radio.advertise(address(), adv(), -60)
+                await radio.delivered()
+                return bool(ears.heard)
+
+        assert await hears()
+        radio.stall(heals=remedy)
+        if remedy > Heal.SCAN:
+            assert not await hears()
+            radio.power(on=False)
+            radio.power(on=True)
+            await radio.delivered()
+        if remedy > Heal.POWER:
+            assert not await hears()
+            await radio.restart_daemon()
+            await radio.delivered()
+        assert await hears()
+
+    async def test_a_second_adapter_hears_when_the_first_is_dead(self, radio):
+        radio.plug("hci1")
+        radio.stall("hci0", heals=Heal.NEVER)
+        async with Ears(bluez={"adapter": "hci1", "filters": {"RSSI": -127}}) as second:
+            radio.advertise(address(), adv(), -60)
+            await radio.delivered()
+        assert second.levels == [-60]
+
+    async def test_an_adapter_vanishes_and_returns(self, radio):
+        ears = Ears(bluez={"adapter": "hci0", **EVERY_RSSI["bluez"]})
+        async with ears:
+            radio.advertise(address(), adv(), -60)
+            await radio.delivered()
+            radio.unplug()
+            await radio.delivered()
+            with pytest.raises(BleakError, match="not found"):
+                await BleakScanner(lambda _device, _adv: None, bluez={"adapter": "hci0"}).start()
+            radio.plug("hci0")
+            await radio.delivered()
+            radio.advertise(address(), adv(), -61)
+            await radio.delivered()
+            assert ears.levels == [-60]  # its discovery went with the adapter, and nobody told it
+            with pytest.raises(BleakDBusError):
+                await ears.scanner.stop()
+        async with Ears(**EVERY_RSSI) as again:
+            radio.advertise(address(), adv(), -62)
+            await radio.delivered()
+        assert again.levels == [-62]
+
+    async def test_the_bus_is_lost_and_only_a_new_scanner_hears_again(self, radio):
+        ears = Ears(**EVERY_RSSI)
+        await ears.scanner.start()
+        await radio.lose_bus()
+        await radio.restore_bus()
+        radio.advertise(address(), adv(), -60)
+        await radio.delivered()
+        with pytest.raises((BleakError, OSError, EOFError)):
+            await ears.scanner.stop()
+        async with Ears(**EVERY_RSSI) as again:
+            radio.advertise(address(), adv(), -61)
+            await radio.delivered()
+        assert ears.heard == []
+        assert again.levels == [-61]
