@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from simulators import clock, floorplan
+from simulators.bluez.command import replay_bluez, serve_bluez
 from simulators.captures.command import import_capture
 from simulators.chaos.command import chaos
 from simulators.feed import Feed
@@ -85,17 +86,27 @@ def _walked(plan: floorplan.FloorPlan, prefix: bytes, duration_s: float, seed: i
 
 
 app.command("import")(import_capture)
+app.command("bluez")(serve_bluez)
 
 
 @app.command("replay")
 def replay(
     trace: Annotated[Path, typer.Argument(help="Frames to play: *.frames.jsonl[.xz], as `sim walk` writes them.")],
     socket: Annotated[Path, typer.Option(help='Unix socket to serve; edges use `radio = "replay:PATH"`.')],
+    bluez: Annotated[
+        bool, typer.Option("--bluez", help='Serve it as a BlueZ without a radio: edges use `radio = "bluez"`.')
+    ] = False,
+    scanner: Annotated[str | None, typer.Option(help="With --bluez: play what this scanner heard; else all.")] = None,
+    linger: Annotated[float, typer.Option(min=0, help="With --bluez: stay so long after the last frame, s.")] = 0,
+    release: Annotated[str, typer.Option(help="With --bluez: the BlueZ whose rules apply.")] = "5.88",
     wait_for: Annotated[int, typer.Option(min=0, help="Edges to wait for before the first frame.")] = 1,
     speed: Annotated[float, typer.Option(min=0.1, max=1000, help="How fast to play.")] = 1.0,
 ) -> None:
     """Play recorded frames to running edges."""
     try:
+        if bluez:
+            asyncio.run(replay_bluez(trace, socket, wait_for, speed, scanner, linger, release))
+            return
         asyncio.run(_serve(trace, socket, wait_for, speed))
         socket.unlink(missing_ok=True)
     except (DoorchimeError, OSError) as exc:

@@ -41,6 +41,10 @@ class Adapter:
     discoverable: bool = False
     pairable: bool = False
     stall: Stall | None = None
+    rejects_stops: int = 0
+    """So many StopDiscovery calls meet a kernel that has just ended the scan by itself."""
+    stuck: bool = False
+    """bluetoothd believes that the kernel scans, and it does not."""
     sessions: dict[str, DiscoveryFilter | None] = field(default_factory=dict)
     preset: dict[str, DiscoveryFilter] = field(default_factory=dict)
     monitors: dict[tuple[str, str], Monitor] = field(default_factory=dict)
@@ -81,7 +85,7 @@ class Adapter:
                 "DiscoverableTimeout": 180,
                 "Pairable": self.pairable,
                 "PairableTimeout": 0,
-                "Discovering": bool(self.sessions),
+                "Discovering": bool(self.sessions) or self.stuck,
                 "UUIDs": [],
                 "Roles": ["central", "peripheral"],
             }
@@ -96,7 +100,7 @@ class Adapter:
         """A client's discovery begins, with the filter it set before."""
         first = not self.sessions
         self.sessions[client] = self.preset.pop(client, None)
-        if not first:
+        if not first or self.stuck:
             return []
         self._scan_anew(now_ms)
         return [Changed(self.path, ADAPTER, {"Discovering": True})]
@@ -106,8 +110,22 @@ class Adapter:
         del self.sessions[client]
         if self.sessions:
             return []
+        self.stuck = False
         self._scan_anew(now_ms)
         return [*self.invalidate(), Changed(self.path, ADAPTER, {"Discovering": False})]
+
+    def rejects(self, client: str) -> bool:
+        """A StopDiscovery that fails with InProgress although the client's discovery is over (bluez/bluez#807).
+
+        bluetoothd does not notice that nothing scans any more. A further StartDiscovery then succeeds and hears
+        nothing; the StopDiscovery after it puts things right.
+        """
+        if not self.rejects_stops or len(self.sessions) > 1:
+            return False
+        self.rejects_stops -= 1
+        del self.sessions[client]
+        self.stuck = self.behaviour.forgets_to_stop
+        return True
 
     def invalidate(self) -> list[Event]:
         """RSSI and TxPower of what was found are withdrawn; temporary devices that nobody can connect to go."""
@@ -163,13 +181,13 @@ class Adapter:
         if self.sessions:
             events.append(Changed(self.path, ADAPTER, {"Discovering": False}))
         self.sessions.clear()
-        self.powered = False
+        self.powered = self.stuck = False
         state = "off-blocked" if self.blocked else "off"
         return [*events, Changed(self.path, ADAPTER, {"Powered": False, "PowerState": state})]
 
     def heal(self, remedy: Heal) -> None:
         """End a stall that this remedy can end."""
-        if self.stall is not None and remedy >= self.stall.heals:
+        if self.stall is not None and remedy.ends(self.stall.heals):
             self.stall = None
 
     # -- the air ---------------------------------------------------------------------------------------------------
@@ -227,7 +245,7 @@ class Adapter:
             return "unscanned"
         if mode == "active" and not self._in_scan(now_ms):
             return "unscanned"
-        if self.stall is not None and self.stall.only in (None, mode):
+        if (mode == "active" and self.stuck) or (self.stall is not None and self.stall.only in (None, mode)):
             return "stalled"
         if mode == "passive":
             return None
@@ -343,6 +361,7 @@ class Adapter:
 
     def reset(self) -> None:
         """Forget what a daemon forgets that ends; say nothing."""
+        self.stuck = False
         self.sessions.clear()
         self.preset.clear()
         self.monitors.clear()
@@ -352,7 +371,8 @@ class Adapter:
             device.invalidate()
 
     def appear(self) -> list[Event]:
-        """It is on the bus, with the devices it remembers."""
+        """It is on the bus, with the devices it remembers, and switched on unless rfkill forbids it (AutoEnable)."""
+        self.powered = not self.blocked
         shown: list[Event] = [Added(self.path, self.interfaces())]
         for device in self.devices.values():
             shown.append(Added(device.path, {DEVICE: device.properties(self.behaviour.experimental)}))

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import StrEnum
 from typing import Literal
 
 from wire.errors import BadConfig
@@ -10,19 +10,24 @@ from wire.errors import BadConfig
 Mode = Literal["active", "passive"]
 
 
-class Heal(IntEnum):
-    """What ends a stall. A stronger remedy ends also what a weaker one would have ended."""
+class Heal(StrEnum):
+    """What ends a stall, from the weakest to the strongest."""
 
-    SCAN = 1
+    SCAN = "scan"
     """The scan is stopped and started again."""
-    POWER = 2
+    POWER = "power"
     """The adapter is powered off and on."""
-    DAEMON = 3
+    DAEMON = "daemon"
     """bluetoothd is restarted."""
-    REBOOT = 4
+    REBOOT = "reboot"
     """The machine is restarted."""
-    NEVER = 5
+    NEVER = "never"
     """Nothing: only another adapter helps."""
+
+    def ends(self, wanted: "Heal") -> bool:
+        """Whether this remedy ends a stall that wants that one: a stronger one does too."""
+        ladder = list(Heal)
+        return ladder.index(self) >= ladder.index(wanted)
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,16 @@ class Behaviour:
             raise BadConfig(f"controller_mode {self.controller_mode!r}: it is dual or le")
 
     @property
+    def forgets_to_stop(self) -> bool:
+        """Up to 5.87: a rejected StopDiscovery leaves the adapter stuck (bluez/bluez#807)."""
+        return self._until_5_87
+
+    @property
     def reports_every_rssi_when_filtered(self) -> bool:
         """Up to 5.87. Changed in BlueZ by commit e004414a1 (2026-07-15)."""
+        return self._until_5_87
+
+    @property
+    def _until_5_87(self) -> bool:
         major, minor = self.release.split(".")
         return (int(major), int(minor)) <= (5, 87)

@@ -163,6 +163,8 @@ class Bluetoothd:
             raise Refused("NotReady")
         if call.token.client not in adapter.sessions:
             raise Refused("Failed", "No discovery started")
+        if adapter.rejects(call.token.client):
+            raise Refused("InProgress")
         return [Reply(call.token), *adapter.stop(call.token.client, now_ms)]
 
     def _remove_device(self, adapter: Adapter, call: Call, now_ms: int) -> list[Event]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from simulators.bluez import names
 from simulators.bluez.matching import BadRule, MatchRule, parse
-from simulators.bluez.wire import BadMessage, Kind, Packet, pack
+from simulators.bluez.wire import Kind, Packet, pack
 
 MAX_CONNECTIONS = 256
 MAX_RULES = 512
@@ -104,14 +104,15 @@ class Bus:
         """Route one packet.
 
         Raises:
-            BadMessage: the connection must be closed.
+            BadMessage: its body cannot be read; the connection must be closed.
         """
         sender = self._connections[number]
         to_bus = packet.destination == names.DBUS and packet.kind == Kind.CALL
         if sender.unique is None:
-            if not to_bus or packet.member != "Hello":
-                raise BadMessage("the first message must be Hello")
-            return self._hello(sender, packet)
+            if to_bus and packet.member == "Hello":
+                return self._hello(sender, packet)
+            text = "Client tried to send a message other than Hello without being registered"
+            return [(number, self._error(number, packet.serial, ERROR + "AccessDenied", text))]
         packet = packet.sent_by(sender.unique)
         if to_bus:
             return self._asked(sender, packet)

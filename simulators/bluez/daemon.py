@@ -52,7 +52,10 @@ class DaemonBus:
             raise LocalFault("dbus-daemon is not installed: apt-get install dbus, or use the standalone bus")
         tether = shutil.which("setpriv")  # so that it cannot outlive us, whatever ends us
         config = self.path.with_name(self.path.name + ".conf")
-        config.write_text(_CONFIG.format(address=escape(self.address)), "utf-8")
+        try:
+            config.write_text(_CONFIG.format(address=escape(self.address)), "utf-8")
+        except OSError as exc:
+            raise LocalFault(f"{config}: {exc.strerror}") from exc
         self._process = await asyncio.create_subprocess_exec(
             *([tether, "--pdeathsig", "KILL"] if tether else []),
             program, f"--config-file={config}", "--nofork", "--nopidfile", "--print-address=1", "--nosyslog",
@@ -77,5 +80,6 @@ class DaemonBus:
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(signal.SIGKILL)
         await process.communicate()
-        self.path.unlink(missing_ok=True)
-        self.path.with_name(self.path.name + ".conf").unlink(missing_ok=True)
+        for leftover in (self.path, self.path.with_name(self.path.name + ".conf")):
+            with contextlib.suppress(OSError):
+                leftover.unlink(missing_ok=True)

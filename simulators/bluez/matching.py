@@ -98,41 +98,35 @@ def parse(text: str) -> MatchRule:
     for key, value in _tokens(text):
         if key in given:
             raise BadRule(f"{key} twice")
+        if key in _FORMS and not _FORMS[key].fullmatch(value):
+            raise BadRule(f"{key}={value}")
         given[key] = value
     if "path" in given and "path_namespace" in given:
         raise BadRule("path and path_namespace exclude each other")
-    kind = given.pop("type", None)
-    if kind is not None and kind not in _KINDS:
-        raise BadRule(f"type {kind}")
-    given.pop("eavesdrop", None)
-    args: list[tuple[int, str]] = []
-    arg_paths: list[tuple[int, str]] = []
-    for key in [key for key in given if _ARG.fullmatch(key)]:
-        found = _ARG.fullmatch(key)
-        assert found is not None
-        if int(found[1]) > 63:
-            raise BadRule(key)
-        (arg_paths if found[2] else args).append((int(found[1]), given.pop(key)))
-    namespace = given.pop("arg0namespace", None)
-    for key, value in given.items():
-        if not _FORMS[key].fullmatch(value):
-            raise BadRule(f"{key}={value}")
-    if namespace is not None and not _NAMESPACE.fullmatch(namespace):
-        raise BadRule(f"arg0namespace={namespace}")
-    if namespace is not None and any(number == 0 for number, _ in [*args, *arg_paths]):
-        raise BadRule("arg0 and arg0namespace exclude each other")
+    asked = [(found, value) for key, value in given.items() if (found := _ARG.fullmatch(key))]
+    numbers = [int(found[1]) for found, _ in asked] + [0] * ("arg0namespace" in given)
+    if len(set(numbers)) < len(numbers) or any(number > 63 for number in numbers):
+        raise BadRule("an argument is asked about twice, or is beyond the 64th")
     return MatchRule(
-        kind=None if kind is None else _KINDS[kind],
-        args=tuple(sorted(args)),
-        arg_paths=tuple(sorted(arg_paths)),
-        arg0_namespace=namespace,
-        **given,
+        kind=_KINDS[given["type"]] if "type" in given else None,
+        args=tuple(sorted((int(found[1]), value) for found, value in asked if not found[2])),
+        arg_paths=tuple(sorted((int(found[1]), value) for found, value in asked if found[2])),
+        arg0_namespace=given.get("arg0namespace"),
+        **{key: given[key] for key in _FIELDS & given.keys()},
     )
 
 
-_FORMS = {"sender": _NAME, "interface": _INTERFACE, "member": _MEMBER, "path": _PATH, "path_namespace": _PATH,
-          "destination": _NAME}  # fmt: skip
-_KEYS = {*_FORMS, "type", "eavesdrop", "arg0namespace"}
+_FORMS = {
+    "type": re.compile("|".join(_KINDS)),
+    "sender": _NAME,
+    "interface": _INTERFACE,
+    "member": _MEMBER,
+    "path": _PATH,
+    "path_namespace": _PATH,
+    "destination": _NAME,
+    "arg0namespace": _NAMESPACE,
+}
+_FIELDS = {"sender", "interface", "member", "path", "path_namespace", "destination"}
 
 
 def _tokens(text: str) -> list[tuple[str, str]]:
@@ -143,7 +137,7 @@ def _tokens(text: str) -> list[tuple[str, str]]:
         if end < 0:
             raise BadRule(f"no = after {text[at:]!r}")
         key = text[at:end].strip()
-        if key not in _KEYS and not _ARG.fullmatch(key):
+        if key not in {*_FORMS, "eavesdrop"} and not _ARG.fullmatch(key):
             raise BadRule(f"unknown key {key!r}")
         value, at = _value(text, end + 1)
         found.append((key, value))

@@ -13,10 +13,10 @@ import re
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
 from simulators import clock
 from simulators.bluez.adapter import Adapter
@@ -48,15 +48,6 @@ class MessageBusProcess(Protocol):
         """Break every connection; idempotent."""
 
 
-class Known(NamedTuple):
-    """A device that BlueZ knows from before: paired, or (not paired) left over from another program's scan."""
-
-    address: str
-    name: str | None = None
-    paired: bool = True
-    adv: bytes = b""
-
-
 class FakeBlueZ:
     """See the module.
 
@@ -65,7 +56,6 @@ class FakeBlueZ:
         bus: `standalone` (this process is the bus too) or `daemon` (a private dbus-daemon, from Debian's `dbus`).
         adapters: names of the adapters present.
         behaviour: which BlueZ.
-        known: devices on hci0 that are there from the start, without having been heard.
         now_ms: a clock of the caller's; without it real time. With it, what is due happens at the next advertisement
             or at `tick`.
 
@@ -80,7 +70,6 @@ class FakeBlueZ:
         bus: Literal["standalone", "daemon"] = "standalone",
         adapters: Sequence[str] = ("hci0",),
         behaviour: Behaviour | None = None,
-        known: Iterable[Known] = (),
         now_ms: Callable[[], int] | None = None,
     ) -> None:
         self._folder = None if path is not None else Path(tempfile.mkdtemp(prefix="bluez-"))
@@ -93,8 +82,6 @@ class FakeBlueZ:
         self._bus_is_up = False
         for name in adapters:
             self.plug(name)
-        for one in known:
-            self.keep(one)
 
     @property
     def address(self) -> str:
@@ -176,6 +163,14 @@ class FakeBlueZ:
         return total
 
     @property
+    def scanners(self) -> set[str]:
+        """Unique names of the clients that scan, in either mode."""
+        found: set[str] = set()
+        for one in self._model.adapters.values():
+            found |= set(one.sessions) | {client for client, _ in one.monitors}
+        return found
+
+    @property
     def calls(self) -> Counter[str]:
         """Method calls received, by member."""
         return self._model.call_counts
@@ -221,6 +216,11 @@ class FakeBlueZ:
         """Calls of a method are never answered."""
         self._model.faults.append(Fault(member, None, times))
 
+    def reject_stop(self, adapter: str = "hci0", *, times: int = 1) -> None:
+        """The next StopDiscovery calls fail with InProgress, and up to BlueZ 5.87 leave the adapter stuck."""
+        for one in self._adapters_named(adapter):
+            one.rejects_stops = times
+
     def mend(self) -> None:
         """No method fails or hangs any more."""
         self._model.faults.clear()
@@ -248,11 +248,12 @@ class FakeBlueZ:
         for one in self._model.adapters.values():
             self._endpoint.say(one.forget(_checked(address)))
 
-    def keep(self, known: Known, adapter: str = "hci0") -> None:
-        """An object is there that nobody heard."""
+    def keep(
+        self, address: str, *, name: str | None = None, paired: bool = True, adv: bytes = b"", adapter: str = "hci0"
+    ) -> None:
+        """An object is there that was not heard: a paired device, or what another program's scan left (not paired)."""
         for one in self._adapters_named(adapter):
-            address = _checked(known.address)
-            self._endpoint.say(one.keep(address, known.name, known.paired, read(known.adv), self._endpoint.now_ms()))
+            self._endpoint.say(one.keep(_checked(address), name, paired, read(adv), self._endpoint.now_ms()))
 
     def plug(self, adapter: str) -> None:
         """An adapter appears, or comes back.
@@ -325,7 +326,12 @@ class FakeBlueZ:
         return [found]
 
 
+def is_address(text: str) -> bool:
+    """Six bytes, as `C0:11:22:33:44:55`."""
+    return _ADDRESS.fullmatch(text.upper()) is not None
+
+
 def _checked(address: str) -> str:
-    if not _ADDRESS.fullmatch(address.upper()):
+    if not is_address(address):
         raise BadConfig(f"address {address!r}: write six bytes, as C0:11:22:33:44:55")
     return address.upper()

@@ -17,14 +17,15 @@ BUFFER_MAX_BYTES = 64 * 1024 * 1024
 """Waiting for one client; one that reads too slowly is disconnected, as dbus-daemon does at its limit."""
 
 AUTH_MAX_LINES = 32
-AUTH_MAX_BYTES = 16_384
-"""Lines and bytes per line of an authentication, far above any that succeeds."""
+"""Lines of an authentication, far above any that succeeds; a line is bounded by the stream's 64 KiB."""
 
 _HEAD = 16
 
 
 class StandaloneBus:
     """Serves `path`. `counts`: connections, messages, slow (clients that were dropped for it), nonsense."""
+
+    buffer_max_bytes = BUFFER_MAX_BYTES
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -70,7 +71,7 @@ class StandaloneBus:
                 self._writers[number] = writer
                 self.counts["connections"] += 1
                 await self._route(number, reader)
-        except (asyncio.IncompleteReadError, ConnectionError, Denied):
+        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError, Denied):
             pass  # it went, or there is no room
         except (BadMessage, ValueError, struct.error):
             self.counts["nonsense"] += 1
@@ -97,7 +98,7 @@ class StandaloneBus:
             writer = self._writers.get(to)
             if writer is None or writer.is_closing():
                 continue
-            if writer.transport.get_write_buffer_size() > BUFFER_MAX_BYTES:
+            if writer.transport.get_write_buffer_size() > self.buffer_max_bytes:
                 self.counts["slow"] += 1
                 writer.transport.abort()
                 continue
@@ -115,20 +116,20 @@ async def _authenticate(reader: asyncio.StreamReader, writer: asyncio.StreamWrit
     """SASL EXTERNAL, as the specification's "Authentication Protocol" has it; False: the client gave up."""
     if await reader.readexactly(1) != b"\0":
         return False
-    authenticated = False
+    waiting = authenticated = False
     for _ in range(AUTH_MAX_LINES):
         line = (await reader.readuntil(b"\r\n")).rstrip(b"\r\n")
-        if len(line) > AUTH_MAX_BYTES:
-            return False
         word, _, rest = line.partition(b" ")
         if word == b"BEGIN":
             return authenticated
-        if word in (b"AUTH", b"DATA"):
-            answer, authenticated = _judge(word, rest, uid, guid)
+        if word == b"AUTH" or (word == b"DATA" and waiting):
+            answer = _judge(rest if word == b"AUTH" else b"EXTERNAL " + (rest or str(uid).encode().hex().encode()), uid)
+            waiting, authenticated = answer == b"DATA", answer == b"OK"
+            answer += b" " + guid.encode() if authenticated else b""
+        elif word in (b"CANCEL", b"ERROR"):
+            answer, waiting, authenticated = b"REJECTED EXTERNAL", False, False
         elif word == b"NEGOTIATE_UNIX_FD":
             answer = b"ERROR File descriptors are not passed"
-        elif word in (b"CANCEL", b"ERROR"):
-            answer, authenticated = b"REJECTED EXTERNAL", False
         else:
             answer = b"ERROR Unknown command"
         writer.write(answer + b"\r\n")
@@ -136,16 +137,15 @@ async def _authenticate(reader: asyncio.StreamReader, writer: asyncio.StreamWrit
     return False
 
 
-def _judge(word: bytes, rest: bytes, uid: int, guid: str) -> tuple[bytes, bool]:
-    mechanism, _, claim = rest.partition(b" ") if word == b"AUTH" else (b"EXTERNAL", b"", rest)
+def _judge(asked: bytes, uid: int) -> bytes:
+    """The answer to `mechanism [claim]`: only the user that the kernel names may be claimed."""
+    mechanism, _, claim = asked.partition(b" ")
     if mechanism != b"EXTERNAL":
-        return b"REJECTED EXTERNAL", False
-    if word == b"AUTH" and not claim:
-        return b"DATA", False
+        return b"REJECTED EXTERNAL"
+    if not claim:
+        return b"DATA"
     try:
-        claimed = bytes.fromhex(claim.decode("ascii")).decode("ascii")
+        claimed = bytes.fromhex(claim.decode("ascii"))
     except ValueError:
-        return b"REJECTED EXTERNAL", False
-    if claimed not in ("", str(uid)):
-        return b"REJECTED EXTERNAL", False
-    return b"OK " + guid.encode(), True
+        return b"ERROR Invalid hex encoding"
+    return b"OK" if claimed == str(uid).encode() else b"REJECTED EXTERNAL"

@@ -118,10 +118,10 @@ def read(raw: bytes) -> Packet:
         reader.align(8)
         code = reader.byte()
         signature = reader.signature()
-        value = reader.value(signature)
         name, expected = _FIELDS.get(code, ("", ""))
-        if name and signature != expected:
+        if (name and signature != expected) or (not name and len(split(signature)) != 1):
             raise BadMessage(f"header field {code} has the type {signature!r}")
+        value = reader.value(signature)
         if name:
             found[name] = value
     kind, flags = raw[1], raw[2]

@@ -6,7 +6,7 @@ import pytest
 from bleak import BleakScanner
 from bleak.exc import BleakBluetoothNotAvailableError, BleakDBusError, BleakError
 
-from simulators.bluez import FakeBlueZ, Heal, Known
+from simulators.bluez import FakeBlueZ, Heal
 from wire.ibeacon import Beacon, encode_ad
 
 IBEACON = {"scanning_mode": "passive", "bluez": {"or_patterns": [(0, 0xFF, b"\x4c\x00\x02\x15")]}}
@@ -149,7 +149,7 @@ class BluezContract:
     # -- what is there at the start --------------------------------------------------------------------------------
 
     async def test_a_device_known_from_before_is_no_sighting(self, radio):
-        radio.keep(Known(address(9), "speaker"))
+        radio.keep(address(9), name="speaker")
         async with Ears(**EVERY_RSSI) as ears:
             await radio.delivered()
             assert ears.heard == []
@@ -186,12 +186,12 @@ class BluezContract:
 
         assert await hears()
         radio.stall(heals=remedy)
-        if remedy > Heal.SCAN:
+        if remedy is not Heal.SCAN:
             assert not await hears()
             radio.power(on=False)
             radio.power(on=True)
             await radio.delivered()
-        if remedy > Heal.POWER:
+        if remedy is Heal.DAEMON:
             assert not await hears()
             await radio.restart_daemon()
             await radio.delivered()
