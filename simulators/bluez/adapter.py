@@ -114,18 +114,20 @@ class Adapter:
         self._scan_anew(now_ms)
         return [*self.invalidate(), Changed(self.path, ADAPTER, {"Discovering": False})]
 
-    def rejects(self, client: str) -> bool:
-        """A StopDiscovery that fails with InProgress although the client's discovery is over (bluez/bluez#807).
+    def reject(self, client: str, now_ms: int) -> list[Event] | None:
+        """A StopDiscovery that fails with InProgress and ends the discovery (bluez/bluez#807); None: it does not fail.
 
-        bluetoothd does not notice that nothing scans any more. A further StartDiscovery then succeeds and hears
-        nothing; the StopDiscovery after it puts things right.
+        Up to 5.87 bluetoothd does not notice that nothing scans any more. A further StartDiscovery then succeeds and
+        hears nothing; the StopDiscovery after it puts things right.
         """
         if not self.rejects_stops or len(self.sessions) > 1:
-            return False
+            return None
         self.rejects_stops -= 1
+        if not self.behaviour.forgets_to_stop:
+            return self.stop(client, now_ms)
         del self.sessions[client]
-        self.stuck = self.behaviour.forgets_to_stop
-        return True
+        self.stuck = True
+        return self.invalidate()
 
     def invalidate(self) -> list[Event]:
         """RSSI and TxPower of what was found are withdrawn; temporary devices that nobody can connect to go."""

@@ -163,8 +163,9 @@ class Bluetoothd:
             raise Refused("NotReady")
         if call.token.client not in adapter.sessions:
             raise Refused("Failed", "No discovery started")
-        if adapter.rejects(call.token.client):
-            raise Refused("InProgress")
+        rejected = adapter.reject(call.token.client, now_ms)
+        if rejected is not None:
+            return [Refusal(call.token, names.error_name("InProgress"), names.ERRORS["InProgress"]), *rejected]
         return [Reply(call.token), *adapter.stop(call.token.client, now_ms)]
 
     def _remove_device(self, adapter: Adapter, call: Call, now_ms: int) -> list[Event]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from simulators.bluez import names
+from simulators.bluez.introspection import describe_bus
 from simulators.bluez.matching import BadRule, MatchRule, parse
 from simulators.bluez.wire import Kind, Packet, pack
 
@@ -202,41 +203,43 @@ class Bus:
         return sender.number, reply
 
     def _asked(self, sender: Connection, packet: Packet) -> Out:
-        wanted, act = self._methods().get(packet.member or "", (None, None))
+        member = packet.member or ""
+        takes = "" if member == "Introspect" else names.METHODS[names.DBUS].get(member, (None,))[0]
         try:
-            if act is None or wanted is None:
-                raise Denied("UnknownMethod", f"org.freedesktop.DBus does not understand message {packet.member}")
-            if packet.signature != wanted:
-                raise Denied("InvalidArgs", f"{packet.member} takes ({wanted})")
-            out = act(sender, packet, *(value for _, value in packet.args()))
+            if takes is None:
+                raise Denied("UnknownMethod", f"org.freedesktop.DBus does not understand message {member}")
+            if packet.signature != takes:
+                raise Denied("InvalidArgs", f"{member} takes ({takes})")
+            out = self._methods()[member](sender, packet, *(value for _, value in packet.args()))
         except Denied as denied:
             out = [(sender.number, self._error(sender.number, packet.serial, denied.name, str(denied)))]
         if not packet.expects_reply:
             out = [(to, one) for to, one in out if one.kind == Kind.SIGNAL]
         return out
 
-    def _methods(self) -> dict[str, tuple[str, Callable[..., Out]]]:
+    def _methods(self) -> dict[str, Callable[..., Out]]:
+        def simply(signature: str, value: Callable[..., Any]) -> Callable[..., Out]:
+            return lambda who, call, *args: [self._answer(who, call, signature, value(*args))]
+
         return {
-            "Hello": ("", self._hello_again),
-            "RequestName": ("su", self._request_name),
-            "ReleaseName": ("s", self._release_name),
-            "AddMatch": ("s", self._add_match),
-            "RemoveMatch": ("s", self._remove_match),
-            "GetNameOwner": ("s", self._get_name_owner),
-            "NameHasOwner": ("s", lambda who, call, one: [self._answer(who, call, "b", self.owner(one) is not None)]),
-            "ListNames": ("", self._list_names),
-            "ListActivatableNames": ("", lambda who, call: [self._answer(who, call, "as", [names.DBUS])]),
-            "ListQueuedOwners": ("s", self._list_queued),
-            "StartServiceByName": ("su", self._activate),
-            "GetConnectionUnixUser": ("s", lambda who, call, one: [self._answer(who, call, "u", self._peer(one).uid)]),
-            "GetConnectionUnixProcessID": (
-                "s",
-                lambda who, call, one: [self._answer(who, call, "u", self._peer(one).pid)],
-            ),
-            "GetId": ("", lambda who, call: [self._answer(who, call, "s", self.guid)]),
-            "GetMachineId": ("", lambda who, call: [self._answer(who, call, "s", self.guid)]),
-            "Ping": ("", lambda who, call: [self._answer(who, call)]),
-        }  # fmt: skip
+            "AddMatch": self._add_match,
+            "GetConnectionUnixProcessID": simply("u", lambda name: self._peer(name).pid),
+            "GetConnectionUnixUser": simply("u", lambda name: self._peer(name).uid),
+            "GetId": simply("s", lambda: self.guid),
+            "GetMachineId": simply("s", lambda: self.guid),
+            "GetNameOwner": self._get_name_owner,
+            "Hello": self._hello_again,
+            "Introspect": simply("s", describe_bus),
+            "ListActivatableNames": simply("as", lambda: [names.DBUS]),
+            "ListNames": simply("as", lambda: [names.DBUS, *self._claims, *self._by_name]),
+            "ListQueuedOwners": self._list_queued,
+            "NameHasOwner": simply("b", lambda name: self.owner(name) is not None),
+            "Ping": lambda who, call: [self._answer(who, call)],
+            "ReleaseName": self._release_name,
+            "RemoveMatch": self._remove_match,
+            "RequestName": self._request_name,
+            "StartServiceByName": self._activate,
+        }
 
     def _hello_again(self, sender: Connection, packet: Packet) -> Out:
         raise Denied("Failed", "Already handled an Hello message")
@@ -252,9 +255,6 @@ class Bus:
         if owner is None:
             raise Denied("NameHasNoOwner", f"Could not get owner of name '{name}': no such name")
         return [self._answer(sender, packet, "s", owner)]
-
-    def _list_names(self, sender: Connection, packet: Packet) -> Out:
-        return [self._answer(sender, packet, "as", [names.DBUS, *self._claims, *self._by_name])]
 
     def _list_queued(self, sender: Connection, packet: Packet, name: str) -> Out:
         waiting = [self._connections[one.connection].unique for one in self._claims.get(name, ())]

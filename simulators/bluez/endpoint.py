@@ -35,6 +35,8 @@ class Endpoint:
         keeps_time: what is due happens by itself; without it the caller calls `tick`.
     """
 
+    ping_s = PING_S
+
     def __init__(self, model: Bluetoothd, now_ms: Callable[[], int], *, keeps_time: bool) -> None:
         self.model, self.now_ms = model, now_ms
         self._keeps_time = keeps_time
@@ -111,7 +113,7 @@ class Endpoint:
         """A dead or deaf client is not waited for."""
         ping = Packet(Kind.CALL, 0, path="/", interface=names.PEER, member="Ping", destination=client)
         with contextlib.suppress(TimeoutError, ConnectionError):
-            async with asyncio.timeout(PING_S):
+            async with asyncio.timeout(self.ping_s):
                 answer = await line.call(ping)
             if answer.sender == names.DBUS:
                 self._clients.discard(client)  # it left while bluetoothd was away

@@ -76,15 +76,15 @@ class Monitor:
             track.high_since_ms = None
         if silent_ms > limits.low_s * 1000:
             track.low_since_ms = None
-        if not track.found:
-            track.high_since_ms = _since(track.high_since_ms, rssi_dbm > limits.high_dbm, now_ms)
-            track.found = track.high_since_ms is not None and now_ms - track.high_since_ms >= limits.high_s * 1000
-            return [("DeviceFound", device)] if track.found else []
-        track.low_since_ms = _since(track.low_since_ms, rssi_dbm < limits.low_dbm, now_ms)
-        if track.low_since_ms is None or now_ms - track.low_since_ms < limits.low_s * 1000:
-            return []
-        track.found = False
-        return [("DeviceLost", device)]
+        track.high_since_ms = _since(track.high_since_ms, not track.found and rssi_dbm > limits.high_dbm, now_ms)
+        track.low_since_ms = _since(track.low_since_ms, track.found and rssi_dbm < limits.low_dbm, now_ms)
+        if track.high_since_ms is not None and now_ms - track.high_since_ms >= limits.high_s * 1000:
+            track.found = True
+            return [("DeviceFound", device)]
+        if track.low_since_ms is not None and now_ms - track.low_since_ms >= limits.low_s * 1000:
+            track.found = False
+            return [("DeviceLost", device)]
+        return []
 
     def expire(self, now_ms: int) -> list[tuple[str, str]]:
         """Found devices that were not heard for the low timeout are lost."""

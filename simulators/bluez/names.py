@@ -96,5 +96,30 @@ METHODS: dict[str, dict[str, tuple[str, str]]] = {
     PROPERTIES: {"Get": ("ss", "v"), "GetAll": ("s", "a{sv}"), "Set": ("ssv", "")},
     OBJECTS: {"GetManagedObjects": ("", "a{oa{sa{sv}}}")},
     INTROSPECTABLE: {"Introspect": ("", "s")},
+    DBUS: {
+        "AddMatch": ("s", ""),
+        "GetConnectionUnixProcessID": ("s", "u"),
+        "GetConnectionUnixUser": ("s", "u"),
+        "GetId": ("", "s"),
+        "GetMachineId": ("", "s"),
+        "GetNameOwner": ("s", "s"),
+        "Hello": ("", "s"),
+        "ListActivatableNames": ("", "as"),
+        "ListNames": ("", "as"),
+        "ListQueuedOwners": ("s", "as"),
+        "NameHasOwner": ("s", "b"),
+        "Ping": ("", ""),
+        "ReleaseName": ("s", "u"),
+        "RemoveMatch": ("s", ""),
+        "RequestName": ("su", "u"),
+        "StartServiceByName": ("su", "u"),
+    },
 }
 """Methods per interface: signature in, signature out."""
+
+SIGNALS: dict[str, dict[str, str]] = {
+    PROPERTIES: {"PropertiesChanged": "sa{sv}as"},
+    OBJECTS: {"InterfacesAdded": "oa{sa{sv}}", "InterfacesRemoved": "oas"},
+    DBUS: {"NameOwnerChanged": "sss", "NameAcquired": "s", "NameLost": "s"},
+}
+"""Signals per interface and what they carry."""

@@ -5,6 +5,8 @@ import asyncio
 import pytest
 from bleak import BleakScanner
 from bleak.exc import BleakBluetoothNotAvailableError, BleakDBusError, BleakError
+from dbus_fast import DBusError
+from dbus_fast.aio import MessageBus
 
 from simulators.bluez import FakeBlueZ, Heal
 from wire.ibeacon import Beacon, encode_ad
@@ -157,6 +159,76 @@ class BluezContract:
             await radio.delivered()
         assert ears.levels == [-60]
 
+    # -- devices come and go ---------------------------------------------------------------------------------------
+
+    async def test_a_silent_device_leaves_bleak_too(self, radio):
+        radio.behave(temporary_timeout_s=0.2)
+        async with Ears(**EVERY_RSSI) as ears:
+            radio.advertise(address(), adv())
+            await radio.delivered()
+            assert [one.address for one in ears.scanner.discovered_devices] == [address()]
+            async with asyncio.timeout(WITHIN_S):
+                await radio.until(lambda: not radio.devices)
+            await radio.delivered()
+            assert ears.scanner.discovered_devices == []
+
+    async def test_who_rotates_is_a_new_device_each_time(self, radio):
+        async with Ears(**EVERY_RSSI) as ears:
+            for turn in range(3):
+                radio.advertise(address(turn), adv())
+            await radio.delivered()
+        assert [who for who, _ in ears.heard] == [address(0), address(1), address(2)]
+        assert len({bytes(one.manufacturer_data[0x4C]) for _, one in ears.heard}) == 1
+
+    # -- another client --------------------------------------------------------------------------------------------
+
+    async def test_a_proxy_made_from_introspection_switches_the_adapter(self, radio):
+        bus = await MessageBus(bus_address=radio.address).connect()
+        node = await bus.introspect("org.bluez", "/org/bluez")
+        assert [child.name for child in node.nodes] == ["hci0"]
+        described = await bus.introspect("org.bluez", "/org/bluez/hci0")
+        proxy = bus.get_proxy_object("org.bluez", "/org/bluez/hci0", described)
+        adapter = proxy.get_interface("org.bluez.Adapter1")
+        assert await adapter.get_address() == "00:00:5E:00:53:00"
+        async with Ears(**EVERY_RSSI) as ears:
+            await adapter.set_powered(False)
+            assert not radio.scanning()
+            with pytest.raises(DBusError, match="Not Ready"):
+                await adapter.call_start_discovery()
+            await adapter.set_powered(True)
+            radio.advertise(address(), adv())
+            await radio.delivered()
+            with pytest.raises(BleakDBusError):
+                await ears.scanner.stop()
+        assert ears.heard == []
+        bus.disconnect()
+        await bus.wait_for_disconnect()
+
+    async def test_a_restart_of_the_daemon_is_seen_by_the_owner_of_its_name(self, radio):
+        bus = await MessageBus(bus_address=radio.address).connect()
+        described = await bus.introspect("org.freedesktop.DBus", "/org/freedesktop/DBus")
+        proxy = bus.get_proxy_object("org.freedesktop.DBus", "/org/freedesktop/DBus", described)
+        daemon, owners, seen = proxy.get_interface("org.freedesktop.DBus"), [], asyncio.Event()
+
+        def changed(name, old, new):
+            if name == "org.bluez":
+                owners.append((bool(old), bool(new)))
+                seen.set()
+
+        daemon.on_name_owner_changed(changed)
+        assert await daemon.call_name_has_owner("org.bluez")
+        await radio.kill_daemon()
+        async with asyncio.timeout(WITHIN_S):
+            await seen.wait()
+        assert not await daemon.call_name_has_owner("org.bluez")
+        with pytest.raises(DBusError):
+            await bus.introspect("org.bluez", "/org/bluez")
+        await radio.start_daemon()
+        assert await daemon.call_name_has_owner("org.bluez")
+        assert owners == [(True, False), (False, True)]
+        bus.disconnect()
+        await bus.wait_for_disconnect()
+
     # -- faults ----------------------------------------------------------------------------------------------------
 
     async def test_switched_off_bleak_says_so(self, radio):
@@ -196,6 +268,43 @@ class BluezContract:
             await radio.restart_daemon()
             await radio.delivered()
         assert await hears()
+
+    async def test_a_crash_of_the_daemon_leaves_a_scanner_that_is_silent_for_ever(self, radio):
+        async with Ears(**EVERY_RSSI) as ears:
+            await radio.restart_daemon(orderly=False)
+            radio.advertise(address(), adv())
+            await radio.delivered()
+            with pytest.raises(BleakDBusError, match="No discovery started"):
+                await ears.scanner.stop()
+        async with Ears(**EVERY_RSSI) as again:
+            radio.advertise(address(), adv())
+            await radio.delivered()
+        assert (ears.heard, again.levels) == ([], [-60])
+
+    async def test_a_stuck_daemon_does_not_answer(self, radio):
+        radio.hang("StartDiscovery")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await BleakScanner(lambda _device, _adv: None).start()
+        assert radio.calls["StartDiscovery"] == 1
+        async with Ears():
+            assert radio.scanning()
+
+    @pytest.mark.parametrize("release", ["5.87", "5.88"])
+    async def test_bleak_recovers_from_a_rejected_stop(self, radio, release):
+        radio.behave(release=release)
+        radio.reject_stop()
+        async with Ears(**EVERY_RSSI):
+            pass
+        async with Ears(**EVERY_RSSI) as again:
+            radio.advertise(address(), adv())
+            await radio.delivered()
+        assert again.levels == [-60]
+
+    async def test_without_experimental_a_passive_scan_says_what_is_missing(self, radio):
+        radio.behave(experimental=False)
+        with pytest.raises(BleakError, match="experimental"):
+            await BleakScanner(lambda _device, _adv: None, **IBEACON).start()
 
     async def test_a_second_adapter_hears_when_the_first_is_dead(self, radio):
         radio.plug("hci1")
