@@ -21,7 +21,10 @@ fi
 for name in python ruff mypy lint-imports doorchime; do ln -sf "$STATE/bin/in-venv" "$3/bin/$name"; done
 """,
     "in-venv": """
-case "$*" in *pytest*) [ ! -e "$STATE/red" ] || exit 3 ;; esac
+case "$*" in
+*pytest*) [ ! -e "$STATE/red" ] || exit 3 ;;
+"-m venv "*) mkdir -p "$3/bin"; ln -sf "$STATE/bin/in-venv" "$3/bin/python" ;;
+esac
 """,
     "id": """
 [ -e "$STATE/root" ] && echo 0 || echo 1000
