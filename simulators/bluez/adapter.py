@@ -192,6 +192,11 @@ class Adapter:
         if self.stall is not None and remedy.ends(self.stall.heals):
             self.stall = None
 
+    def renew(self, remedy: Heal) -> None:
+        """It starts anew: healed as far as that goes, and switched on unless rfkill forbids it (`AutoEnable`)."""
+        self.heal(remedy)
+        self.powered = not self.blocked
+
     # -- the air ---------------------------------------------------------------------------------------------------
 
     def hear(
@@ -373,8 +378,7 @@ class Adapter:
             device.invalidate()
 
     def appear(self) -> list[Event]:
-        """It is on the bus, with the devices it remembers, and switched on unless rfkill forbids it (AutoEnable)."""
-        self.powered = not self.blocked
+        """It is on the bus, with the devices it remembers."""
         shown: list[Event] = [Added(self.path, self.interfaces())]
         for device in self.devices.values():
             shown.append(Added(device.path, {DEVICE: device.properties(self.behaviour.experimental)}))

@@ -308,7 +308,7 @@ class Bluetoothd:
 
     def plug(self, adapter: Adapter) -> list[Event]:
         """An adapter appears. What stalled it is over if a power cycle would have ended it."""
-        adapter.heal(Heal.POWER)
+        adapter.renew(Heal.POWER)
         adapter.behaviour = self.behaviour
         self.adapters[adapter.name] = adapter
         return adapter.appear()
@@ -330,11 +330,12 @@ class Bluetoothd:
         for adapter in self.adapters.values():
             adapter.reset()
 
-    def rise(self, remedy: Heal) -> list[Event]:
-        """It starts: DAEMON, or REBOOT when the whole machine does."""
+    def rise(self, remedy: Heal | None) -> list[Event]:
+        """It starts: None for the first time, DAEMON or REBOOT when it was there before."""
         events: list[Event] = []
         for adapter in self.adapters.values():
-            adapter.heal(remedy)
+            if remedy is not None:
+                adapter.renew(remedy)
             events += adapter.appear()
         return events
 

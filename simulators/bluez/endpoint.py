@@ -46,7 +46,7 @@ class Endpoint:
         self._waiters: list[tuple[Callable[[], Any], asyncio.Future[None]]] = []
         self._timer: asyncio.TimerHandle | None = None
 
-    async def connect(self, path: Path, remedy: Heal) -> None:
+    async def connect(self, path: Path, remedy: Heal | None) -> None:
         """Come onto the bus as the owner of org.bluez; idempotent.
 
         Raises:

@@ -10,6 +10,7 @@ Methods without `await` take effect at once; what they say on the bus is on its 
 """
 
 import re
+import secrets
 import shutil
 import tempfile
 from collections import Counter
@@ -72,9 +73,11 @@ class FakeBlueZ:
         behaviour: Behaviour | None = None,
         now_ms: Callable[[], int] | None = None,
     ) -> None:
-        self._folder = None if path is not None else Path(tempfile.mkdtemp(prefix="bluez-"))
-        place = path if path is not None else self._folder / "bus.sock"  # type: ignore[operator]
-        self._bus: MessageBusProcess = StandaloneBus(place) if bus == "standalone" else DaemonBus(place)
+        self._folder = None
+        if path is None:
+            self._folder = Path(tempfile.gettempdir()) / f"bluez-{secrets.token_hex(8)}"
+            path = self._folder / "bus"
+        self._bus: MessageBusProcess = StandaloneBus(path) if bus == "standalone" else DaemonBus(path)
         self._model = Bluetoothd(behaviour or Behaviour())
         self._unplugged: dict[str, Adapter] = {}
         clock_ms = now_ms or (lambda: clock.steady_ns() // 1_000_000)
@@ -96,12 +99,14 @@ class FakeBlueZ:
         await self.stop()
 
     async def start(self) -> None:
-        """Bring up the bus, and bluetoothd on it.
+        """Bring up the bus, and bluetoothd on it as it was prepared; idempotent.
 
         Raises:
             LocalFault: the socket cannot be used, or dbus-daemon is missing.
         """
-        await self.restore_bus()
+        if self._folder is not None:
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+        await self._restore(None)
 
     async def stop(self) -> None:
         """Take everything away; idempotent."""
@@ -311,7 +316,7 @@ class FakeBlueZ:
         await self.lose_bus()
         await self._restore(Heal.REBOOT)
 
-    async def _restore(self, remedy: Heal) -> None:
+    async def _restore(self, remedy: Heal | None) -> None:
         if not self._bus_is_up:
             await self._bus.start()
             self._bus_is_up = True

@@ -6,6 +6,7 @@ Format: D-Bus specification, "Message Format". Bytes in, messages out; the body 
 import struct
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
@@ -229,7 +230,8 @@ def _put_array(out: bytearray, inner: str, value: Any) -> None:
     struct.pack_into("<I", out, length_at, len(out) - begin)
 
 
-def split(signature: str) -> list[str]:
+@lru_cache(maxsize=1024)
+def split(signature: str) -> tuple[str, ...]:
     """Single complete types.
 
     Raises:
@@ -241,7 +243,7 @@ def split(signature: str) -> list[str]:
         end = _type_end(signature, at, 0)
         found.append(signature[at:end])
         at = end
-    return found
+    return tuple(found)
 
 
 def _type_end(signature: str, at: int, depth: int) -> int:

@@ -110,6 +110,19 @@ async def test_what_cannot_be_is_said_and_changes_nothing(act):
         assert radio.behaviour.release == "5.88"
 
 
+async def test_it_starts_as_it_was_prepared():
+    radio = FakeBlueZ()
+    radio.power(on=False)
+    radio.stall(heals="scan")
+    radio.keep(ADDRESS, paired=False)
+    async with radio:
+        line = await client(radio)
+        assert (await ask(line, "StartDiscovery")).error_name.endswith(".NotReady")
+        assert radio.stalled()
+        assert radio.devices == [ADDRESS]
+        await line.close()
+
+
 async def test_everything_works_while_there_is_no_bus():
     radio = FakeBlueZ(adapters=["hci0", "hci1"])
     radio.keep(ADDRESS, name="speaker")
