@@ -7,7 +7,7 @@ import socket
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
@@ -36,6 +36,7 @@ def test_the_kinds_are_those_that_the_hub_knows():
     assert set(KINDS) == set(Kind) == set(NODE_PATTERNS)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(KINDS), st.binary(min_size=12, max_size=12), st.integers(0, 65_535), st.integers(0, 65_535),
        st.floats(-126, -1))  # fmt: skip
 def test_the_hub_reads_every_beacon_of_ours(kind, rest, major, minor, rssi_dbm):

@@ -169,6 +169,7 @@ def test_the_constants_keep_what_others_rely_on():
         assert GATES[kind].silence_ms < SILENCE_MAX_MS
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 400_000), st.floats(-110, -30)), max_size=80), st.sampled_from(list(Kind)))
 def test_a_row_stays_small_and_its_deadline_lies_ahead(steps, kind):
     track, now_ms = None, 0

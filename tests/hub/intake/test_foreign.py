@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hub.core.foreign import BREAK_MS, NodeStatus, Report, Source, beacon_of
@@ -203,6 +203,7 @@ def test_the_documented_examples_are_read():
 
 # -- hostile bytes -------------------------------------------------------------------------------------------------
 
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a loaded machine is no failure
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
@@ -230,6 +231,7 @@ LEVELS = st.sampled_from(
 ) | st.text(max_size=10)
 
 
+@PATIENT
 @given(st.lists(LEVELS, max_size=6).map("/".join), PAYLOADS)
 def test_whatever_is_sent_is_a_report_of_ours_or_nothing_or_a_remote_fault(rest, payload):
     for read, root in ((said_by_espresense, "espresense"), (said_by_theengs, "home")):
@@ -243,6 +245,7 @@ def test_whatever_is_sent_is_a_report_of_ours_or_nothing_or_a_remote_fault(rest,
             assert isinstance(said.news.beacon.major, int)
 
 
+@PATIENT
 @given(BODIES)
 def test_a_device_message_of_ours_survives_any_body(payload):
     for read, topic in ((said_by_espresense, espresense()[0]), (said_by_theengs, theengs()[0])):
