@@ -12,7 +12,7 @@ from hub.stores import open_store
 from hub.usecases.audit import Witness, audit
 from hub.usecases.consent import ConsentChange, record_consents
 from tests.hub.build import RULES, TENANT, offer
-from tests.hub.usecases.test_foreign import DOOR, FLOOR, Hub
+from tests.hub.foreign_hub import DOOR, FLOOR, Hub
 
 NODES = st.sampled_from([DOOR, FLOOR])
 PEOPLE = st.sampled_from([1, 2])
