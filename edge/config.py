@@ -19,6 +19,9 @@ from wire.pace import SLOTS
 
 ENV_PREFIX = "DOORCHIME_EDGE_"
 
+ENROLLED_FILE = "enrolled.toml"
+"""In `state_dir`: settings that `doorchime edge enrol` got from the hub. What the settings file says goes before."""
+
 FleetPrefix = Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")]
 
 LIVE = frozenset(
@@ -36,9 +39,15 @@ class EdgeConfig(BaseSettings):
     edge: Level = Field(description="Id of this edge, unique in the deployment.")
     store: Level = Field(description="Id of the store it stands in.")
     broker_url: str = Field(
-        "mqtt://127.0.0.1:1883", max_length=1000, description="The MQTT broker: `mqtt://[user@]host:port`."
+        "mqtt://127.0.0.1:1883", max_length=1000, description="The MQTT broker: `mqtt[s]://[user@]host:port`; s is TLS."
     )
     password_file: Path | None = Field(None, description="File with the broker password of `user`.")
+    broker_ca_file: Path | None = Field(None, description="CA that the broker must prove (PEM); none: the system's.")
+    broker_cert_file: Path | None = Field(None, description="Certificate of this edge for the broker (PEM).")
+    broker_key_file: Path | None = Field(None, description="Its key (PEM); none: it stands in `broker_cert_file`.")
+    hub_url: str | None = Field(
+        None, max_length=1000, pattern=r"^https?://", description="The hub's API: there the certificate is renewed."
+    )
     radio: str = Field(
         "bluez",
         pattern=r"^(bluez(:hci[0-9]{1,2})?|replay:.+)$",
@@ -47,7 +56,7 @@ class EdgeConfig(BaseSettings):
     replay_scanner: str | None = Field(
         None, max_length=200, description="Which scanner of a recording this edge is; without it, all of them."
     )
-    state_dir: Path = Field(Path("/var/lib/doorchime"), description="Folder of the outbox (`outbox.db`).")
+    state_dir: Path = Field(Path("/var/lib/doorchime"), description="Folder of outbox and credentials.")
     prefixes: list[FleetPrefix] = Field(
         min_length=1, max_length=16, description="Fleet prefixes, 8 lower-case hexadecimal digits; all else is dropped."
     )
@@ -90,8 +99,8 @@ class EdgeConfig(BaseSettings):
     @classmethod
     def _check_broker_url(cls, value: str) -> str:
         parts = urlsplit(value)
-        if parts.scheme != "mqtt" or not parts.hostname or parts.path not in ("", "/"):
-            raise ValueError("write `mqtt://host:port`, if need be with `user@` before the host")
+        if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname or parts.path not in ("", "/"):
+            raise ValueError("write `mqtt://host:port` or `mqtts://host:port`, if need be with `user@` before the host")
         if parts.password is not None:
             raise ValueError("keep the password out of the URL: put it into a file named by `password_file`")
         return value
@@ -102,6 +111,12 @@ class EdgeConfig(BaseSettings):
             raise ValueError("strong_dbm is below enter_dbm: the fast path would let in what the slow one refuses")
         if self.exit_silence_max_s < self.exit_silence_s:
             raise ValueError("exit_silence_max_s is shorter than exit_silence_s")
+        if not self.broker_tls and (self.broker_ca_file or self.broker_cert_file or self.broker_key_file):
+            raise ValueError(
+                "broker_url: certificates are for TLS: write `mqtts://`, or remove the broker_*_file lines"
+            )
+        if self.broker_key_file and not self.broker_cert_file:
+            raise ValueError("broker_cert_file is missing: a key alone is of no use")
         return self
 
     @property
@@ -111,8 +126,13 @@ class EdgeConfig(BaseSettings):
 
     @property
     def broker_port(self) -> int:
-        """Port of the broker, 1883 unless the URL names one."""
-        return urlsplit(self.broker_url).port or 1883
+        """Port of the broker; unless the URL names one, 1883, with TLS 8883."""
+        return urlsplit(self.broker_url).port or (8883 if self.broker_tls else 1883)
+
+    @property
+    def broker_tls(self) -> bool:
+        """Whether the line to the broker is TLS."""
+        return urlsplit(self.broker_url).scheme == "mqtts"
 
     @property
     def broker_user(self) -> str | None:
@@ -148,7 +168,7 @@ class EdgeConfig(BaseSettings):
 
 
 def load(path: Path | None) -> EdgeConfig:
-    """Read and check the settings; without a path, the environment alone.
+    """Read and check the settings: file and environment, then what the hub said at enrolment.
 
     Raises:
         BadConfig: the file cannot be read or a setting cannot be used; the text names it and says what to do.
@@ -157,20 +177,46 @@ def load(path: Path | None) -> EdgeConfig:
     strange = sorted(name for name in os.environ if name.startswith(ENV_PREFIX) and name not in known)
     if strange:
         raise BadConfig(f"environment: {strange[0]} is no setting of the edge; remove it or correct its name")
-    given: dict[str, Any] = {}
-    if path is not None:
-        try:
-            given = tomllib.loads(path.read_text("utf-8"))
-        except OSError as exc:
-            raise BadConfig(f"{path}: {exc.strerror}") from exc
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
-            raise BadConfig(f"{path}: not TOML: {exc}") from exc
+    given = {} if path is None else _read_toml(path)
+    enrolled = state_dir_of(given) / ENROLLED_FILE
+    said = _read_toml(enrolled) if enrolled.exists() else {}
     try:
-        return EdgeConfig(**given)
+        found = EdgeConfig(**{**said, **given})
+        for name in ("edge", "store"):
+            if said and getattr(found, name) != said.get(name):
+                raise BadConfig(
+                    f"{path or 'environment'}: {name} is {getattr(found, name)}, but this machine was enrolled as "
+                    f"{said.get(name)} ({enrolled}): remove the setting, or enrol again with `doorchime edge enrol`"
+                )
+        return found
     except ValidationError as exc:
         raise BadConfig(f"{path or 'environment'}: {_explain(exc)}") from exc
     except ValueError as exc:  # pydantic-settings: a list in the environment that does not parse
         raise BadConfig(f"environment: {exc}") from exc
+
+
+def state_dir_of(given: dict[str, Any]) -> Path:
+    """The folder that these settings of a file, and the environment over them, name."""
+    default = EdgeConfig.model_fields["state_dir"].default
+    return Path(os.environ.get(f"{ENV_PREFIX}STATE_DIR") or str(given.get("state_dir", default)))
+
+
+def find_state_dir(path: Path | None) -> Path:
+    """The `state_dir` of a file that may lack all else, or of the environment.
+
+    Raises:
+        BadConfig: the file is there and cannot be read.
+    """
+    return state_dir_of({} if path is None or not path.exists() else _read_toml(path))
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as exc:
+        raise BadConfig(f"{path}: {exc.strerror}") from exc
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise BadConfig(f"{path}: not TOML: {exc}") from exc
 
 
 def read_password(path: Path | None) -> str | None:

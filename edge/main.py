@@ -14,13 +14,18 @@ import typer
 
 from edge.adapters import system
 from edge.adapters.clocks import clocks_of
+from edge.adapters.credentials import Credentials
+from edge.adapters.enrolment import Hub
+from edge.adapters.enrolment import enrol as request_credentials
 from edge.adapters.publisher import LineSettings, Publisher
+from edge.adapters.renewing import keep_young, renews
 from edge.adapters.replay import replay_backend
 from edge.adapters.scanner import BeaconScanner, bluez_arguments
 from edge.adapters.spool import Limits, Spool
+from edge.adapters.tls import TlsFiles, make_context
 from edge.agent import Agent, Parts
-from edge.config import EdgeConfig, load, read_password
-from wire.errors import BadConfig, LocalFault
+from edge.config import EdgeConfig, find_state_dir, load, read_password
+from wire.errors import BadConfig, DoorchimeError, LocalFault
 from wire.ibeacon import parse_uuid
 
 app = typer.Typer(
@@ -64,16 +69,65 @@ def check_config(config: ConfigOption = None) -> None:
     """Say whether the settings can be used, without starting anything."""
     for path in _paths(config):
         try:
-            read_password(load(path).password_file)
+            settings = load(path)
+            read_password(settings.password_file)
+            tls_files(settings)
         except BadConfig as exc:
             typer.echo(f"doorchime: {exc}", err=True)
             raise typer.Exit(1) from None
         typer.echo(f"ok: {path or 'environment'}")
 
 
+@app.command("enrol")
+def enrol(
+    hub: Annotated[str, typer.Option(help="The hub's API: https://host[:port].")],
+    claim: Annotated[str, typer.Option(help="The claim that POST /v1/edges gave; `-` reads it from standard input.")],
+    ca_fingerprint: Annotated[
+        str | None, typer.Option(help="SHA-256 of the hub's CA, as POST /v1/edges and `doorchime hub ca show` say it.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="The edge's settings file; only its `state_dir` is read, and need not exist.")
+    ] = None,
+    plain_http: Annotated[
+        bool, typer.Option("--plain-http", help="Send the claim unencrypted: who listens may be first.")
+    ] = False,
+) -> None:
+    """Get this machine's own credentials for the broker: the key is made here and stays here."""
+    try:
+        api = Hub(hub)
+        if not (api.https or api.is_here or plain_http):
+            raise BadConfig(f"hub {hub}: a claim goes over https only; in a network of your own add --plain-http")
+        text = sys.stdin.readline().strip() if claim == "-" else claim
+        wanted = ca_fingerprint.lower().replace(":", "") if ca_fingerprint else None
+        credentials = Credentials(find_state_dir(config))
+        granted = request_credentials(credentials, api, text, wanted)
+        life = credentials.life()
+    except DoorchimeError as exc:
+        typer.echo(f"doorchime: {exc}", err=True)
+        raise typer.Exit(1) from None
+    until = datetime.fromtimestamp(life.not_after_ms // 1000, UTC).date().isoformat()
+    typer.echo(f"enrolled   edge {granted.edge} in store {granted.store}")
+    typer.echo(f"broker     {granted.broker_url}")
+    typer.echo(f"kept in    {credentials.folder}; valid until {until}, renewed by `edge run` a month before")
+    typer.echo("next       doorchime edge run" + (f" --config {config}" if config else ""))
+
+
 def _paths(given: list[Path] | None) -> list[Path | None]:
     """The files named; none: the environment alone."""
     return [*given] if given else [None]
+
+
+def tls_files(config: EdgeConfig) -> TlsFiles | None:
+    """The files of the line to the broker, tried; None when it is not TLS.
+
+    Raises:
+        BadConfig: one of them cannot be used.
+    """
+    if not config.broker_tls:
+        return None
+    files = TlsFiles(config.broker_ca_file, config.broker_cert_file, config.broker_key_file)
+    make_context(files)
+    return files
 
 
 def build(config: EdgeConfig) -> Agent:
@@ -90,6 +144,7 @@ def build(config: EdgeConfig) -> Agent:
         password=read_password(config.password_file),
         spread_s=config.connect_spread_s,
         reconnect_max_s=config.reconnect_max_s,
+        tls=tls_files(config),
     )
     limits = Limits(int(config.outbox_max_mb * 1_000_000), config.outbox_max_age_h * 3_600_000)
     clocks = clocks_of(config.pace_file, config.pace_slot)
@@ -128,8 +183,12 @@ async def _run(agents: list[Agent]) -> None:
         loop.add_signal_handler(number, stop)
     try:
         async with asyncio.TaskGroup() as group:
-            for agent in agents:
-                group.create_task(agent.run(), name=agent.config.edge)
+            unit = random.SystemRandom().random
+            enrolled = [agent.config for agent in agents if renews(agent.config)]
+            watches = [group.create_task(keep_young(config, system.wall_ms, unit)) for config in enrolled]
+            await asyncio.wait([group.create_task(agent.run(), name=agent.config.edge) for agent in agents])
+            for watch in watches:
+                watch.cancel()
     except* LocalFault as faults:
         raise LocalFault(str(_first(faults))) from None
 

@@ -45,9 +45,23 @@ class HubConfig(BaseSettings):
         description="File with the 32-byte key (64 hexadecimal digits, mode 0600) that identifiers are hashed with.",
     )
     broker_url: str = Field(
-        "mqtt://127.0.0.1:1883", max_length=1000, description="The MQTT broker: `mqtt://[user@]host:port`."
+        "mqtt://127.0.0.1:1883", max_length=1000, description="The MQTT broker: `mqtt[s]://[user@]host:port`; s is TLS."
     )
     broker_password_file: Path | None = Field(None, description="File with the broker password of `user`.")
+    broker_ca_file: Path | None = Field(None, description="CA that the broker must prove (PEM); none: the system's.")
+    broker_cert_file: Path | None = Field(None, description="Certificate of the hub for the broker (PEM).")
+    broker_key_file: Path | None = Field(None, description="Its key (PEM); none: it stands in `broker_cert_file`.")
+    edge_broker_url: str | None = Field(
+        None, max_length=1000, description="The broker as edges reach it, `mqtts://host:port`; none: `broker_url`."
+    )
+    ca_dir: Path | None = Field(
+        None, description="Folder of the CA that certifies edges; none: `doorchime-ca` beside `secret_file`."
+    )
+    broker_dir: Path | None = Field(
+        None, description="Folder in which the hub keeps mosquitto's settings, ACL and certificates up to date."
+    )
+    tls_cert_file: Path | None = Field(None, description="Certificate of the API (PEM): it then speaks HTTPS itself.")
+    tls_key_file: Path | None = Field(None, description="Its key (PEM); none: it stands in `tls_cert_file`.")
     client_id: Level = Field("doorchime-hub", description="MQTT session name; one running hub per name.")
     keepalive_s: int = Field(30, ge=5, le=600, description="MQTT keep-alive, s.")
     reconnect_max_s: float = Field(
@@ -106,12 +120,14 @@ class HubConfig(BaseSettings):
             return value
         raise ValueError("write `sqlite:PATH` or `postgresql://user@host/name`")
 
-    @field_validator("broker_url")
+    @field_validator("broker_url", "edge_broker_url")
     @classmethod
-    def _check_broker_url(cls, value: str) -> str:
+    def _check_broker_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
         parts = urlsplit(value)
-        if parts.scheme != "mqtt" or not parts.hostname or parts.path not in ("", "/"):
-            raise ValueError("write `mqtt://host:port`, if need be with `user@` before the host")
+        if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname or parts.path not in ("", "/"):
+            raise ValueError("write `mqtt://host:port` or `mqtts://host:port`, if need be with `user@` before the host")
         if parts.password is not None:
             raise ValueError("keep the password out of the URL: put it into a file named by `broker_password_file`")
         if parts.port == 0:
@@ -128,6 +144,22 @@ class HubConfig(BaseSettings):
             if any(base.startswith(other) for place, other in enumerate(bases) if place != number):
                 raise ValueError(f"`{value[number]}` is named twice, or lies within another of them")
         return value
+
+    @model_validator(mode="after")
+    def _check_tls(self) -> Self:
+        if not self.broker_tls and (self.broker_ca_file or self.broker_cert_file or self.broker_key_file):
+            raise ValueError(
+                "broker_url: certificates are for TLS: write `mqtts://`, or remove the broker_*_file lines"
+            )
+        if self.broker_key_file and not self.broker_cert_file:
+            raise ValueError("broker_cert_file is missing: a key alone is of no use")
+        if self.tls_key_file and not self.tls_cert_file:
+            raise ValueError("tls_cert_file is missing: a key alone is of no use")
+        if self.edge_broker_url is not None and urlsplit(self.edge_broker_url).scheme != "mqtts":
+            raise ValueError("edge_broker_url: edges with certificates need TLS: write `mqtts://host:port`")
+        if self.broker_dir is not None and self.edge_url is None:
+            raise ValueError("broker_dir: set `edge_broker_url` too, `mqtts://host:port` as edges reach the broker")
+        return self
 
     @model_validator(mode="after")
     def _check_foreign(self) -> Self:
@@ -147,8 +179,23 @@ class HubConfig(BaseSettings):
 
     @property
     def broker_port(self) -> int:
-        """Port of the broker, 1883 unless the URL names one."""
-        return urlsplit(self.broker_url).port or 1883
+        """Port of the broker; unless the URL names one, 1883, with TLS 8883."""
+        return urlsplit(self.broker_url).port or (8883 if self.broker_tls else 1883)
+
+    @property
+    def broker_tls(self) -> bool:
+        """Whether the line to the broker is TLS."""
+        return urlsplit(self.broker_url).scheme == "mqtts"
+
+    @property
+    def ca_folder(self) -> Path:
+        """Where the CA is."""
+        return self.ca_dir or self.secret_file.parent / "doorchime-ca"
+
+    @property
+    def edge_url(self) -> str | None:
+        """The broker as edges with certificates reach it; None when there is no such way."""
+        return self.edge_broker_url or (self.broker_url if self.broker_tls else None)
 
     @property
     def broker_user(self) -> str | None:

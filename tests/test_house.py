@@ -102,6 +102,12 @@ def test_no_file_knows_the_machine_it_was_written_on(path):
     assert not [host for host in hosts if host in text_of(path)]
 
 
+def test_no_key_and_no_certificate_is_kept_with_the_source():
+    assert not [path for path in FILES if path.suffix in (".key", ".pem", ".crt", ".p12")]
+    marker = "-----BEGIN " + "PRIVATE KEY"
+    assert not [path for path in TEXTS if marker in text_of(path)]
+
+
 def test_the_lock_holds_versions_and_hashes_and_no_address():
     lock = text_of(Path("requirements.lock"))
     assert "://" not in lock

@@ -4,6 +4,7 @@ One paho client per connection, so that nothing half-sent survives into the next
 hub's `ack`, not the broker's PUBACK. The session is kept by the broker (`clean_session=False`).
 """
 
+import logging
 import socket
 import threading
 from collections import Counter
@@ -13,8 +14,13 @@ from typing import Any, NamedTuple
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
+from edge.adapters.tls import TlsFiles, explain, make_context
+from wire.errors import BadConfig
 from wire.messages import Status, write
+from wire.tls import explain_alert
 from wire.topics import edge_topic
+
+log = logging.getLogger("edge")
 
 CONNECT_S = 3.0
 """Longest wait for a TCP connection, s: a stop within 10 s never waits for it."""
@@ -32,7 +38,7 @@ _LOOP_S = 1.0  # longest sleep in select; every publish and stop ends it early
 
 
 class LineSettings(NamedTuple):
-    """Where and as whom to connect. `spread_s`: the first connection within this, at random."""
+    """Where and as whom to connect. `spread_s`: the first connection within this, at random. `tls` None: in clear."""
 
     host: str
     port: int
@@ -40,6 +46,7 @@ class LineSettings(NamedTuple):
     password: str | None
     spread_s: float
     reconnect_max_s: float
+    tls: TlsFiles | None = None
 
 
 class Listener(NamedTuple):
@@ -74,6 +81,7 @@ class Publisher:
         self._stopping = threading.Event()
         self._client: paho.Client | None = None
         self._accepted = False
+        self._told: set[str] = set()  # fixed words: few
         self._thread = threading.Thread(target=self._run, name=f"mqtt-{edge}", daemon=True)
 
     def start(self) -> None:
@@ -114,13 +122,16 @@ class Publisher:
         client = self._client = self._make_client()
         accepted = False
         try:
+            if self._settings.tls is not None:
+                client.tls_set_context(make_context(self._settings.tls))
             client.connect(self._settings.host, self._settings.port, KEEPALIVE_S)
             while not self._stopping.is_set() and client.loop(_LOOP_S) == MQTTErrorCode.MQTT_ERR_SUCCESS:
                 _ack_at_once(client.socket())
             if self._stopping.is_set():
                 self._say_goodbye(client)
-        except OSError:
+        except (OSError, BadConfig) as exc:
             self.counts["failures"] += 1
+            self._tell(*explain(exc, self._settings.host, self._settings.tls))
         finally:
             accepted, self._accepted, self._client = self._accepted, False, None
             client.on_message = None
@@ -154,6 +165,7 @@ class Publisher:
         client.on_connect = self._on_connect
         client.on_message = self._on_message
         client.on_socket_open = _no_delay
+        client.on_log = self._on_log
         # Without this, paho would write to the socket from whichever thread publishes, two at a time.
         client.on_socket_register_write = lambda _c, _u, _s: None
         return client
@@ -161,7 +173,9 @@ class Publisher:
     def _on_connect(self, client: paho.Client, _userdata: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         if reason.is_failure:
             self.counts["failures"] += 1
+            self._tell(f"refused {reason}", f"{self._settings.host} refused us: {reason}")
             return
+        self._told.clear()
         client.subscribe([(topic, 1) for topic in self._leaf])
         client.publish(self._topic["status"], self._birth, 1, retain=True)
         if self.counts["connections"]:
@@ -169,6 +183,18 @@ class Publisher:
         self.counts["connections"] += 1
         self._accepted = True
         self._listener.connected()
+
+    def _on_log(self, _client: paho.Client, _userdata: Any, _level: int, text: str) -> None:
+        """TLS 1.3 lets a broker refuse our certificate after the handshake; paho then tells only its log."""
+        told = explain_alert(text, self._settings.host)
+        if told is not None:
+            self._tell(*told)
+
+    def _tell(self, word: str, reason: str) -> None:
+        """Log a reason once, until a connection succeeds."""
+        if word not in self._told:
+            self._told.add(word)
+            log.warning("broker unreachable", extra={"fields": {"fault": word, "reason": reason}})
 
     def _on_message(self, _client: paho.Client, _userdata: Any, message: paho.MQTTMessage) -> None:
         leaf = self._leaf.get(message.topic)

@@ -4,7 +4,7 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from hub.api import consents, devices, me, offers, problems, redemptions, stores, system, visits
+from hub.api import consents, devices, enrolment, me, offers, problems, redemptions, stores, system, visits
 from hub.api.deps import AppContext
 
 MAX_BODY_BYTES = 262_144
@@ -22,7 +22,7 @@ def create_app(context: AppContext) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.context = context
-    for part in (devices, consents, me, offers, stores, visits, redemptions, system):
+    for part in (devices, consents, me, offers, stores, enrolment, visits, redemptions, system):
         app.include_router(part.router)
     problems.install(app)
     app.add_middleware(_BoundedBody)

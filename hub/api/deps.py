@@ -12,6 +12,7 @@ from typing import Annotated, Any, NamedTuple, Protocol, TypeVar, cast
 from fastapi import Depends, Header, Query, Request
 
 from hub.api.problems import Problem, refused
+from hub.core.authority import Authority
 from hub.core.grants import Denied
 from hub.core.model import ApiKey, Reply
 from hub.ports import Clock, Key, NewId, Notify, Store, Tx, Writer
@@ -42,11 +43,24 @@ class Health(NamedTuple):
     gauges: Mapping[str, float]
 
 
+class Enrolling(NamedTuple):
+    """What enrolment of edges needs: the CA, where edges find the broker, the fleet prefixes.
+
+    `changed` is called after a commit that changed who may speak on the broker; it never blocks.
+    """
+
+    authority: Authority
+    broker_url: str
+    prefixes: Sequence[str]
+    changed: Callable[[], None]
+
+
 @dataclass(frozen=True, slots=True)
 class AppContext:
     """The hub as its API sees it.
 
     `random_bytes(n)` gives unpredictable bytes; `watch` opens a live stream, `notify` feeds it after a commit.
+    `enrolling` None: this hub has no CA.
     """
 
     store: Store
@@ -59,6 +73,7 @@ class AppContext:
     watch: Callable[[], AbstractContextManager[Watch]]
     notify: Notify
     health: Callable[[], Health]
+    enrolling: Enrolling | None = None
 
 
 def context(request: Request) -> AppContext:

@@ -8,6 +8,7 @@ as dict or list are stored as JSON. `hub/stores/schema.py` names each table's ke
 from dataclasses import dataclass
 from typing import Any
 
+from hub.core.enrolment_records import EdgeCertificate, EdgeClaim
 from hub.core.foreign_records import ForeignAccount, ForeignTrack
 
 
@@ -370,4 +371,5 @@ class Reply:
 RECORDS: tuple[type, ...] = (
     Shop, Zone, Edge, EdgeBoot, Profile, Identity, Device, ConsentEvent, Consent, Offer, Visit, ZoneStay,
     Decision, Grant, Push, Redemption, Quarantine, Loss, ApiKey, Reply, ForeignAccount, ForeignTrack,
+    EdgeClaim, EdgeCertificate,
 )  # fmt: skip

@@ -21,9 +21,11 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from hub.core.foreign import NodeStatus, Report
 from hub.intake.foreign import Listeners
 from hub.intake.inbound import FOREIGN, Inbound
+from hub.intake.tls import TlsFiles, explain, make_context
 from hub.usecases.presence import AckOf
-from wire.errors import BadTopic, RemoteFault
+from wire.errors import BadConfig, BadTopic, RemoteFault
 from wire.messages import Ack, write
+from wire.tls import explain_alert
 from wire.topics import (
     CONFIG_ACK_FILTER,
     PRESENCE_FILTER,
@@ -53,7 +55,7 @@ log = structlog.get_logger(__name__)
 
 
 class LinkSettings(NamedTuple):
-    """Where and as whom to connect."""
+    """Where and as whom to connect. `tls` None: in clear."""
 
     host: str
     port: int
@@ -62,6 +64,7 @@ class LinkSettings(NamedTuple):
     password: str | None = None
     keepalive_s: int = 30
     reconnect_max_s: float = 15.0
+    tls: TlsFiles | None = None
 
 
 class _Connection:
@@ -231,14 +234,16 @@ class MqttLink:
         """Serve one connection until it breaks; whether the broker had accepted it."""
         connection = self._connection = self._make_connection()
         try:
+            if self._settings.tls is not None:
+                connection.client.tls_set_context(make_context(self._settings.tls))
             connection.client.connect(self._settings.host, self._settings.port, self._settings.keepalive_s)
             while not self._stopping.is_set():
                 if self._turn(connection.client) != MQTTErrorCode.MQTT_ERR_SUCCESS:
                     break
             self._say_goodbye(connection.client)
-        except OSError as exc:
+        except (OSError, BadConfig) as exc:
             self.counts["connect_failures"] += 1
-            self._log_once(f"connect {exc.errno}", "broker_unreachable", reason=exc.strerror or type(exc).__name__)
+            self._unreachable(*explain(exc, self._settings.host, self._settings.tls))
         finally:
             connection.close()
             self._parked.clear()  # not acknowledged: the broker brings them again
@@ -291,6 +296,7 @@ class MqttLink:
         client.on_message = lambda _c, _u, message: self._on_message(connection, message)
         client.on_publish = lambda _c, _u, mid, _r, _p: connection.acked(mid)
         client.on_socket_open = _no_delay
+        client.on_log = lambda _c, _u, _level, text: self._on_log(text)
         # Without this, paho would write to the socket from whichever thread publishes, two at a time.
         client.on_socket_register_write = lambda _c, _u, _s: None
         return connection
@@ -361,6 +367,14 @@ class MqttLink:
             foreign.note_gap(said.source)
         else:
             foreign.note_life(said.source, at_ms)  # only now: whoever sees it must find the report before it
+
+    def _on_log(self, text: str) -> None:
+        """TLS 1.3 lets a broker refuse our certificate after the handshake; paho then tells only its log."""
+        if told := explain_alert(text, self._settings.host):
+            self._unreachable(*told)
+
+    def _unreachable(self, word: str, reason: str) -> None:
+        self._log_once(f"connect {word}", "broker_unreachable", fault=word, reason=reason)
 
     def _count_answer(self, sent: Future[None]) -> None:
         self.counts["acks_dropped" if sent.exception() else "acks_sent"] += 1

@@ -10,12 +10,12 @@ import typer
 
 from hub.config import HubConfig, load, read_password, read_secret
 from hub.intake.broker import EmbeddedBroker
-from hub.main import admin, log
+from hub.main import admin, authority, log
 from hub.main.first_run import init as make_everything
 from hub.main.first_run import kind_of
 from hub.main.serving import serve as run
 from hub.main.terminal import ConfigOption, JsonOption, plainly, show
-from hub.main.wiring import build
+from hub.main.wiring import build, tls_files
 from wire.errors import LocalFault
 
 app = typer.Typer(
@@ -26,18 +26,21 @@ app = typer.Typer(
 )
 app.add_typer(admin.keys_app, name="keys")
 app.add_typer(admin.quarantine_app, name="quarantine")
+app.add_typer(authority.ca_app, name="ca")
+app.command("broker-config")(authority.broker_config)
 app.command("audit")(admin.audit)
 app.command("backup")(admin.backup)
 
 
 @app.command("init")
 def init(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Make settings, secret, database and the first staff key; what exists stays as it is."""
+    """Make settings, secret, database, CA and the first staff key; what exists stays as it is."""
     with plainly():
         made = make_everything(config)
     lines = [
         *([f"settings   {made.config} ({'made' if made.config_made else 'exists'})"] if made.config else []),
         f"secret     {made.secret_file} ({'made: keep a copy, apart' if made.secret_made else 'exists'})",
+        f"CA         {made.ca_fingerprint} ({'made: keep a copy, apart' if made.ca_made else 'exists'})",
         f"database   {made.database} ({f'{len(made.migrations)} migrations' if made.migrations else 'exists'})",
         f"staff key  {made.key}  (shown this once)" if made.key else f"staff key  exists ({made.key_id})",
         "next       doorchime hub serve" + (f" --config {made.config}" if made.config else ""),
@@ -108,6 +111,7 @@ def check_config(
         settings = load(config)
         read_secret(settings.secret_file)
         read_password(settings.broker_password_file)
+        tls_files(settings)
     if every:
         for name, field in HubConfig.model_fields.items():
             value = kind_of(settings.database) if name == "database" else getattr(settings, name)

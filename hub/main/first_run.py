@@ -1,12 +1,12 @@
 """`doorchime hub init`: everything a hub needs, made once. A second run changes nothing and says what exists."""
 
-import os
 import secrets
 from pathlib import Path
 from typing import NamedTuple
 
 from hub.config import SECRET_BYTES, HubConfig, load
 from hub.core.model import ApiKey, Identity
+from hub.main.authority import load_authority, make_ca, write_new
 from hub.main.clock import NewUlid, SystemClock
 from hub.ports import Clock, Store
 from hub.stores import open_store
@@ -21,6 +21,8 @@ class Made(NamedTuple):
     config_made: bool
     secret_file: str
     secret_made: bool
+    ca_fingerprint: str
+    ca_made: bool
     database: str
     migrations: list[str]
     key: str | None
@@ -28,7 +30,7 @@ class Made(NamedTuple):
 
 
 def init(path: Path | None, clock: Clock | None = None) -> Made:
-    """Make the settings file, the secret, the schema and the first staff key, each only if it is missing.
+    """Make the settings file, the secret, the schema, the CA and the first staff key, each only if it is missing.
 
     Raises:
         BadConfig: a file cannot be read or written; or the secret is gone while the database still needs it.
@@ -37,12 +39,13 @@ def init(path: Path | None, clock: Clock | None = None) -> Made:
     clock = clock or SystemClock()
     config_made = path is not None and not path.exists()
     if path is not None and config_made:
-        _write_new(path, _starter(path), 0o644)
+        write_new(path, _starter(path), 0o644)
     config = load(path)
     store = open_store(config.database)
     try:
         migrations = store.migrate()
         secret_made = _make_secret(config, store)
+        ca_made = make_ca(config, store, clock)
         key, key_id = _first_key(config, store, clock)
     finally:
         store.close()
@@ -51,6 +54,8 @@ def init(path: Path | None, clock: Clock | None = None) -> Made:
         config_made=config_made,
         secret_file=str(config.secret_file),
         secret_made=secret_made,
+        ca_fingerprint=load_authority(config.ca_folder).fingerprint,
+        ca_made=ca_made,
         database=kind_of(config.database),
         migrations=migrations,
         key=key,
@@ -72,7 +77,7 @@ def _make_secret(config: HubConfig, store: Store) -> bool:
                 f"secret_file {config.secret_file}: is gone, but the database holds people hashed with it; "
                 "restore it from your backup (a new one would make them all strangers)"
             )
-    _write_new(config.secret_file, secrets.token_hex(SECRET_BYTES) + "\n", 0o600)
+    write_new(config.secret_file, secrets.token_hex(SECRET_BYTES) + "\n", 0o600)
     return True
 
 
@@ -98,16 +103,3 @@ listen = "127.0.0.1"
 port = 8080
 prefixes = ["{secrets.token_hex(4)}"] # the fleet prefix of your beacons: give it to every edge
 """
-
-
-def _write_new(path: Path, text: str, mode: int) -> None:
-    """Create, never overwrite; with its final permissions from the first byte."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as exc:
-        raise BadConfig(f"{path}: {exc.strerror}") from exc

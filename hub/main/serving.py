@@ -66,6 +66,8 @@ class _Run:
             log_config=None,
             access_log=False,
             server_header=False,
+            ssl_certfile=hub.config.tls_cert_file,
+            ssl_keyfile=hub.config.tls_key_file,
             timeout_graceful_shutdown=max(1, int(hub.config.stop_s * API_SHARE)),
         )
         self._server = _Server(config)
@@ -97,10 +99,13 @@ class _Run:
                 part("mqtt link", asyncio.wrap_future(hub.link.ended)),
                 part("writer", asyncio.wrap_future(hub.writer_ended)),
             ]
+            if hub.broker_files is not None:
+                watches.append(part("broker files", hub.broker_files.run()))
             api = part("api", self._server.serve(sockets=[listener]))
             worker = part("push worker", hub.worker.run())
             host, port = listener.getsockname()[:2]
-            log.info("serving", url=f"http://{host}:{port}", broker=f"{hub.broker.host}:{hub.broker.port}")
+            scheme = "https" if hub.config.tls_cert_file else "http"
+            log.info("serving", url=f"{scheme}://{host}:{port}", broker=f"{hub.broker.host}:{hub.broker.port}")
             await self._stop.wait()
             log.info("stopping")
             await self._drain(api, worker)

@@ -11,14 +11,17 @@ import structlog
 from fastapi import FastAPI
 
 from hub.api.app import AppContext, create_app
-from hub.api.deps import Health
+from hub.api.deps import Enrolling, Health
 from hub.config import HubConfig, read_password, read_secret
 from hub.core.foreign import beacon_of
 from hub.intake.broker import Broker, EmbeddedBroker, ExternalBroker
 from hub.intake.foreign import Listeners, Ours
 from hub.intake.mqtt import LinkSettings, MqttLink
 from hub.intake.stream import Stream
+from hub.intake.tls import TlsFiles, make_context
 from hub.intake.writer import GroupWriter
+from hub.main.authority import authority_of, load_authority
+from hub.main.broker_files import BrokerFiles
 from hub.main.clock import NewUlid, PacedClock, SystemClock
 from hub.ports import Channel, Clock, Store
 from hub.push.mqtt import MqttChannel
@@ -45,6 +48,7 @@ class Hub:
     channels: Mapping[str, Channel]
     stream: Stream
     api: FastAPI
+    broker_files: BrokerFiles | None
 
 
 class AfterCommit:
@@ -108,6 +112,7 @@ def build(
         notify=stream.notify, parallel=config.push_parallel, timeout_s=config.push_timeout_s,
     )  # fmt: skip
     after.connect(link, worker)
+    broker_files, enrolling = enrolment_of(config, store, clock)
     make = EmbeddedBroker if embedded_broker else ExternalBroker
     return Hub(
         config=config,
@@ -132,9 +137,28 @@ def build(
                 watch=stream.watch,
                 notify=stream.notify,
                 health=lambda: health_of(clock, writer, link, worker, stream, listeners),
+                enrolling=enrolling,
             )
         ),
+        broker_files=broker_files,
     )
+
+
+def enrolment_of(config: HubConfig, store: Store, clock: Clock) -> tuple[BrokerFiles | None, Enrolling | None]:
+    """Who keeps the broker's files, and what the API needs to enrol edges; each None where it is not set up.
+
+    Raises:
+        BadConfig: the CA cannot be used, or is missing where `broker_dir` needs it.
+    """
+    authority = authority_of(config)
+    broker_files = None
+    if config.broker_dir is not None:
+        known = authority or load_authority(config.ca_folder)
+        broker_files = BrokerFiles(config, config.broker_dir, known, store, clock, secrets.token_bytes)
+    if authority is None or config.edge_url is None:
+        return broker_files, None
+    changed = broker_files.changed if broker_files is not None else lambda: None
+    return broker_files, Enrolling(authority, config.edge_url, config.prefixes, changed)
 
 
 def health_of(
@@ -200,4 +224,18 @@ def link_settings(config: HubConfig) -> LinkSettings:
         password=read_password(config.broker_password_file),
         keepalive_s=config.keepalive_s,
         reconnect_max_s=config.reconnect_max_s,
+        tls=tls_files(config),
     )
+
+
+def tls_files(config: HubConfig) -> TlsFiles | None:
+    """The files of the line to the broker, tried; None when it is not TLS.
+
+    Raises:
+        BadConfig: one of them cannot be used.
+    """
+    if not config.broker_tls:
+        return None
+    files = TlsFiles(config.broker_ca_file, config.broker_cert_file, config.broker_key_file)
+    make_context(files)
+    return files

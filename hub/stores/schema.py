@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from hub.core import foreign_records, grants, model
+from hub.core import enrolment_records, foreign_records, grants, model
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -227,6 +227,16 @@ TABLES: tuple[Table, ...] = (
         foreign_records.ForeignTrack, "foreign_track", ("tenant", "edge", "profile"),
         Retention("due_ms", DAY_MS, "ends minutes after the last report; a forgotten one within a day"),
         Erasure("delete", "that the person is heard"), indexes=(("tenant", "profile"),), due=("due_ms",),
+    ),
+    Table(
+        enrolment_records.EdgeClaim, "edge_claim", ("tenant", "claim"),
+        Retention("expires_at_ms", 90 * DAY_MS, "to tell who let an edge in, as long as its first certificate lives"),
+        _NOBODY, indexes=(("tenant", "edge"),), due=("expires_at_ms",),
+    ),
+    Table(
+        enrolment_records.EdgeCertificate, "edge_certificate", ("tenant", "serial"),
+        Retention("not_after_ms", 90 * DAY_MS, "revocation must outlive the certificate; then a season to look back"),
+        _NOBODY, indexes=(("tenant", "edge"),), due=("not_after_ms",),
     ),
 )  # fmt: skip
 

@@ -47,7 +47,7 @@ def _add(name: str) -> None:
     MIGRATIONS(name=name)(apply)
 
 
-for _name in ("0001_first", "0002_foreign"):
+for _name in ("0001_first", "0002_foreign", "0003_enrolment"):
     _add(_name)
 
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from hub.core.authority import HUB_NAME
 from hub.core.foreign import Source, source_of
 from hub.core.foreign_records import ForeignTrack
 from hub.core.grants import Denied
@@ -59,6 +60,8 @@ class EdgeSaid(NamedTuple):
 
 def put_edge(tx: Tx, tenant: str, edge: str, said: EdgeSaid, at_ms: int) -> Edge | Denied:
     """Enrol or move an edge; only enrolled edges are listened to."""
+    if edge == HUB_NAME:
+        return Denied("reserved_name", f"{HUB_NAME} is the hub's own name on the broker: choose another.")
     if not tx.get(Shop, [(tenant, said.store)]):
         return _no_store(said.store)
     if said.zone is not None and not tx.get(Zone, [(tenant, said.store, said.zone)]):

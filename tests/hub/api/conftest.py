@@ -29,7 +29,7 @@ class NothingAfter:
 class Api:
     """A hub's API: `call(method, path, body, key)`; keys `staff`, `app`, `pos` exist."""
 
-    def __init__(self, store):
+    def __init__(self, store, enrolling=None):
         self.clock, self.store, self.stream = ManualClock(), store, Stream()
         self.rules = Rules(tenant=TENANT, hmac_key=KEY)
         self.new_id = Ids()
@@ -39,7 +39,7 @@ class Api:
             AppContext(
                 store=store, writer=self.writer, clock=self.clock, new_id=self.new_id, rules=self.rules,
                 prefix=PREFIX, random_bytes=os.urandom, watch=self.stream.watch, notify=self.stream.notify,
-                health=lambda: self.health,
+                health=lambda: self.health, enrolling=enrolling,
             )
         )  # fmt: skip
         self.http = httpx.AsyncClient(
