@@ -1,7 +1,6 @@
 """`/v1/edges` claims and certificates, `/v1/ca`: how an edge comes by its own credentials."""
 
 import base64
-import binascii
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
@@ -161,7 +160,7 @@ async def renew(edge: EdgeId, asked: RenewRequest, ctx: Ctx) -> dict[str, Any]:
     known, tenant = _enrolling(ctx), ctx.rules.tenant
     try:
         signature = base64.b64decode(asked.signature, validate=True)
-    except binascii.Error:
+    except ValueError:
         raise BadRequest("signature: no base64") from None
     if not await read(ctx, lambda tx: tx.get(EdgeCertificate, [(tenant, asked.serial)])):
         raise Problem("unauthorised", "No such certificate of this edge: enrol it again.")

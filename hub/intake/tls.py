@@ -40,6 +40,20 @@ def make_context(files: TlsFiles) -> ssl.SSLContext:
     return context
 
 
+def check_server(cert: Path | None, key: Path | None) -> None:
+    """Try the certificate of the API before anything starts.
+
+    Raises:
+        BadConfig: it cannot be used.
+    """
+    if cert is not None:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key)
+        except (OSError, ValueError) as exc:
+            why = _why(exc, "must hold a certificate and the key that belongs to it, in PEM")
+            raise BadConfig(f"tls_cert_file {cert}: {why}; `doorchime hub ca issue` makes one") from exc
+
+
 def explain(exc: OSError | BadConfig, host: str, files: TlsFiles | None) -> tuple[str, str]:
     """A fixed word and a sentence for a connection that failed."""
     if isinstance(exc, BadConfig):  # a file has gone meanwhile; the line comes back with it

@@ -18,7 +18,7 @@ from hub.intake.broker import Broker, EmbeddedBroker, ExternalBroker
 from hub.intake.foreign import Listeners, Ours
 from hub.intake.mqtt import LinkSettings, MqttLink
 from hub.intake.stream import Stream
-from hub.intake.tls import TlsFiles, make_context
+from hub.intake.tls import TlsFiles, check_server, make_context
 from hub.intake.writer import GroupWriter
 from hub.main.authority import authority_of, load_authority
 from hub.main.broker_files import BrokerFiles
@@ -229,11 +229,12 @@ def link_settings(config: HubConfig) -> LinkSettings:
 
 
 def tls_files(config: HubConfig) -> TlsFiles | None:
-    """The files of the line to the broker, tried; None when it is not TLS.
+    """The files of the line to the broker, tried, as is the API's certificate; None when that line is not TLS.
 
     Raises:
         BadConfig: one of them cannot be used.
     """
+    check_server(config.tls_cert_file, config.tls_key_file)
     if not config.broker_tls:
         return None
     files = TlsFiles(config.broker_ca_file, config.broker_cert_file, config.broker_key_file)

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import hmac
+import re
 from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
@@ -26,6 +27,7 @@ SECRET_BYTES = 24
 """Random bytes of a claim: 192 bits, so its plain SHA-256 cannot be searched."""
 
 _PAGE = 1_000
+_CLAIM = re.compile(r"dce_([a-z0-9-]{1,64})_([a-z0-9]{1,64})_([a-z2-7]{39})\Z")
 
 
 class WantedClaim(NamedTuple):
@@ -137,15 +139,13 @@ def withdraw(tx: Tx, tenant: str, edge: str, at_ms: int) -> int | Denied:
 
 def find_claim(tx: Tx, tenant: str, text: str) -> EdgeClaim | None:
     """The claim of this text, whatever its state. A wrong secret takes as long as a right one."""
-    parts = text.split("_")
-    if len(parts) != 4 or parts[0] != "dce" or len(text) > 200:
+    parts = _CLAIM.match(text)
+    if parts is None:
         return None
-    try:
-        secret = base64.b32decode(parts[3].upper() + "=" * (-len(parts[3]) % 8))
-    except ValueError:
-        return None
-    found = tx.get(EdgeClaim, [(tenant, parts[2])])
-    if not found or found[0].edge != parts[1] or not hmac.compare_digest(found[0].secret_sha256, _digest(secret)):
+    edge, claim, encoded = parts.groups()
+    secret = base64.b32decode(encoded.upper() + "=" * (-len(encoded) % 8))
+    found = tx.get(EdgeClaim, [(tenant, claim)])
+    if not found or found[0].edge != edge or not hmac.compare_digest(found[0].secret_sha256, _digest(secret)):
         return None
     return found[0]
 

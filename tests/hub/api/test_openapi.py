@@ -6,16 +6,19 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 
+from hub.api.deps import Enrolling
 from hub.stores import open_store
 from hub.usecases.keys import KeyFor, create_key
 from tests.hub.api.conftest import Api
+from tests.mosquitto import Ca
 
 FEW = settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @pytest.fixture
-def served():
-    found = Api(open_store("memory:"))
+def served(tmp_path):
+    enrolling = Enrolling(Ca(tmp_path).authority, "mqtts://broker.shop:8883", ("d0c41e02",), lambda: None)
+    found = Api(open_store("memory:"), enrolling)
     found.writer.start()
     with found.store.write() as tx:
         wanted = KeyFor("app", "phone", profile="p1", device="d1")
