@@ -20,8 +20,10 @@ from bleak import BleakScanner
 from bench.bluez import advertisement
 from bench.clock import cpu_s
 from bench.stays import FLEET, key_of
-from edge.adapters import system
+from edge.adapters.clocks import clocks_of
 from edge.adapters.scanner import BeaconScanner, Heard, bluez_arguments
+from edge.agent import INBOX_MAX
+from edge.core.health import RadioHealth
 from edge.core.presence import Gates, PresenceEngine
 from simulators.corpus import Advert
 from wire.errors import LocalFault
@@ -68,7 +70,7 @@ class BleakEar:
 
 
 class EdgeEar:
-    """The edge up to its outbox: scanner, inbox and engine, joined as `edge.agent` joins them."""
+    """The edge up to its outbox: scanner, inbox and engine, joined per advertisement as `edge.agent` joins them."""
 
     def __init__(self, adverts: Sequence[Advert]) -> None:
         self.done = asyncio.Event()
@@ -78,15 +80,20 @@ class EdgeEar:
         self._turn_ms = adverts[0].at_ms
         self._inbox: deque[tuple[Heard, int]] = deque()
         self._stir = asyncio.Event()
-        self._engine = PresenceEngine(Gates())
+        self._engine, self._health = PresenceEngine(Gates()), RadioHealth(90_000)
+        self._clocks = clocks_of(None, 0)
         self._scanner = BeaconScanner([OURS], None, self._heard, self._alive, bluez=BLUEZ)
 
     def _heard(self, heard: Heard) -> None:
-        self._inbox.append((heard, system.boot_ms()))
+        if len(self._inbox) >= INBOX_MAX:
+            raise LocalFault("the inbox overflows: what is lost there would cost nothing")
+        self._inbox.append((heard, self._clocks.boot_ms()))
         self._stir.set()
 
     def _alive(self) -> None:
-        self._alive_at_ms = system.boot_ms()
+        self._alive_at_ms = self._clocks.boot_ms()
+        if self._health.uneasy:
+            self._stir.set()
 
     async def start(self) -> None:
         """See `Ear`."""

@@ -48,6 +48,9 @@ STRONG_ADVERTS = 2
 GAPS_MAX = 32
 """Gaps between the last advertisements from which a track's rhythm is learnt; fewer than WINDOW_MAX."""
 
+OUTAGES_MAX = 8
+"""Outages of the radio remembered, so as not to be taken for gaps; GAPS_MAX gaps hardly see more."""
+
 GAP_SHARE = 0.95
 GAP_FACTOR = 4
 """Silence means gone after 4 × the 95th percentile of the gaps: 0.003 false exits per hour at 35 % reception."""
@@ -135,7 +138,8 @@ class PresenceEngine:
         self._left: OrderedDict[bytes, int] = OrderedDict()  # when who left was last heard, first exit first
         self._silences: list[tuple[int, bytes]] = []
         self._now_ms = 0
-        self._frozen = False
+        self._frozen, self._frozen_ms = False, 0
+        self._outages: deque[tuple[int, int]] = deque(maxlen=OUTAGES_MAX)
         self._fit_ms, self._interval_ms = 0, gates.sample_interval_ms
         self._weak_dbm = gates.enter_dbm - WEAK_DB
 
@@ -219,22 +223,24 @@ class PresenceEngine:
 
     def hold(self) -> None:
         """The radio is suspiciously silent: nobody leaves until `thaw`; nothing is said of anybody."""
-        self._frozen = True
+        if not self._frozen:
+            self._frozen, self._frozen_ms = True, self._now_ms
 
     def freeze(self, now_ms: int) -> list[Fact]:
         """The radio cannot be trusted: say `unknown` of everybody present; nobody leaves until `thaw`."""
         now_ms = self._tick(now_ms)
-        self._frozen = True
+        self.hold()
         return [_tell("unknown", track, now_ms) for track in self._tracks.values() if track.present]
 
     def thaw(self, now_ms: int) -> None:
         """The radio is back: every silence begins to count now."""
         now_ms = self._tick(now_ms)
-        self._frozen = False
+        if self._frozen:
+            self._frozen = False
+            self._outages.append((self._frozen_ms, now_ms))
         for track in self._tracks.values():
             track.quiet_ms = now_ms
             track.weak_since_ms = None
-            track.window.clear()  # a gap in the radio's hearing is no rhythm of the beacon's
         self._plan_all()
 
     # -- rules -------------------------------------------------------------------------------------------------
@@ -269,12 +275,18 @@ class PresenceEngine:
 
     def _silence_ms(self, track: _Track) -> int:
         gates = self.gates
-        if not track.present or len(track.window) < 3:
+        if not track.present:
             return gates.exit_silence_ms
         heard_ms = [heard_ms for heard_ms, _ in track.window][-GAPS_MAX - 1 :]
-        gaps_ms = sorted(later - earlier for earlier, later in pairwise(heard_ms))
+        gaps_ms = sorted(later - earlier for earlier, later in pairwise(heard_ms) if not self._deaf(earlier, later))
+        if len(gaps_ms) < 2:
+            return gates.exit_silence_ms
         learned_ms = GAP_FACTOR * percentile(gaps_ms, GAP_SHARE)
         return min(max(gates.exit_silence_ms, round(learned_ms)), gates.exit_silence_max_ms)
+
+    def _deaf(self, from_ms: int, to_ms: int) -> bool:
+        """Whether the radio was not to be trusted in between: what it missed is no rhythm of the beacon's."""
+        return any(from_ms < thawed_ms and frozen_ms < to_ms for frozen_ms, thawed_ms in self._outages)
 
     def _look(self, track: _Track, now_ms: int) -> list[Fact]:
         """Has it been silent for too long?"""

@@ -264,6 +264,19 @@ def test_an_outage_of_the_radio_is_not_learned_as_a_rhythm(engine, heard_before_
     assert kinds(until(engine, 331_000)) == ["exit"]
 
 
+@pytest.mark.parametrize("outages", [1, 20])
+def test_a_rhythm_that_was_learnt_survives_outages_of_the_radio(engine, outages):
+    hear(engine, 0, 4000, 8000, *range(20_000, 200_000, 12_000))
+    now_ms = 188_000
+    for _ in range(outages):
+        engine.freeze(now_ms + 10_000)
+        now_ms += 60_000
+        engine.thaw(now_ms)
+        hear(engine, now_ms)
+    assert "exit" not in kinds(until(engine, now_ms + 47_000))
+    assert "exit" in kinds(until(engine, now_ms + 180_000))
+
+
 def test_a_smaller_bound_holds_from_the_next_newcomer_on():
     engine = PresenceEngine(Gates(max_tracks=10))
     for n in range(4):
