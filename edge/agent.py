@@ -11,13 +11,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, TypeVar
 
 from edge.adapters.clocks import Clocks
+from edge.adapters.outbox import Outbox
 from edge.adapters.publisher import Listener, Publisher
 from edge.adapters.scanner import Heard, Scanner
-from edge.adapters.spool import Boot, Spool
+from edge.adapters.spool import Boot
+from edge.adapters.system import software_version
 from edge.config import EdgeConfig
 from edge.core.health import HOLD_MS, RadioHealth, Verdict
 from edge.core.outbox import as_event, sample_interval_ms
@@ -43,7 +44,7 @@ class Parts:
     """What `edge.main` wires together. `scanner` and `publisher` are made from callbacks of the agent."""
 
     clocks: Clocks
-    spool: Callable[[], Spool]
+    spool: Callable[[], Outbox]
     scanner: Callable[[Callable[[Heard], None], Callable[[], None]], Scanner]
     publisher: Callable[[Status, Listener], Publisher]
     unit: Callable[[], float]
@@ -76,7 +77,7 @@ class Agent:
         """Scan and publish until stopped; then flush, say goodbye, release.
 
         Raises:
-            LocalFault: the outbox cannot be written, or the radio is not there at all.
+            LocalFault: the outbox can never be used as things are, or the radio is not there at all.
         """
         self._loop = asyncio.get_running_loop()
         config, boot = self.config, self._parts.boot
@@ -164,6 +165,9 @@ class Agent:
         facts += await self._mend_radio(verdict, now_ms)
         if facts:
             await self._keep(facts)
+        mend_ms = self._spool.due_ms()
+        if mend_ms is not None and now_ms >= mend_ms and await self._on_disk(lambda: self._spool.mend(now_ms)):
+            await self._refresh()
         await self._send()
         if self._covered:
             await self._delete_covered()
@@ -178,7 +182,8 @@ class Agent:
     async def _rest(self) -> None:
         """Sleep until something happens or is due."""
         network_ms = [one for one in (self._next_telemetry_ms, self._sender.due_ms()) if one is not None]
-        radio_ms = [one for one in (self._engine.due_ms(), self._health.due_ms()) if one is not None]
+        boot_ms = (self._engine.due_ms(), self._health.due_ms(), self._spool.due_ms())
+        radio_ms = [one for one in boot_ms if one is not None]
         pause_s = min(
             (min(network_ms) - self._clocks.steady_ms()) / 1000,
             self._clocks.pause_s(min(radio_ms) - self._clocks.boot_ms()),
@@ -354,22 +359,27 @@ class Agent:
             "events_lost": totals.lost,
             "samples_dropped": totals.samples_dropped,
             "reconnects": self._publisher.counts["reconnects"],
+            "retained_ignored": self._publisher.counts["retained_ignored"],
             "rewinds": self._sender.rewinds,
             "tracks_evicted": self._engine.evicted,
+            "disk_refusals": self._spool.refusals,
         }
         gauges: dict[str, float] = {
             "outbox_rows": totals.rows,
             "outbox_bytes": totals.bytes,
             "outbox_oldest_s": totals.oldest_age_ms / 1000,
+            "outbox_in_memory": self._spool.in_memory,
             "tracks": self._engine.tracks,
             "present": self._engine.present,
         }
+        reasons = [word for word in ("radio_silent" if self._health.degraded else "", self._spool.trouble) if word]
         message = Telemetry(
             v=1,
             edge=self.config.edge,
             boot=self._parts.boot,
             mono_ms=self._clocks.boot_ms(),
-            health="degraded" if self._health.degraded else "ok",
+            health="degraded" if reasons else "ok",
+            reasons=reasons,
             counters=counters,
             gauges=gauges,
         )
@@ -382,11 +392,3 @@ class Agent:
         if source not in self._logged and len(self._logged) < 100:
             self._logged.add(source)
             log.warning(text, extra={"fields": fields})
-
-
-def software_version() -> str:
-    """Of the installed package; `0` from a bare checkout."""
-    try:
-        return version("doorchime")[:32]
-    except PackageNotFoundError:
-        return "0"

@@ -17,11 +17,12 @@ from edge.adapters.clocks import clocks_of
 from edge.adapters.credentials import Credentials
 from edge.adapters.enrolment import Hub
 from edge.adapters.enrolment import enrol as request_credentials
+from edge.adapters.outbox import Outbox
 from edge.adapters.publisher import LineSettings, Publisher
 from edge.adapters.renewing import keep_young, renews
 from edge.adapters.replay import replay_backend
 from edge.adapters.scanner import BeaconScanner, bluez_arguments
-from edge.adapters.spool import Limits, Spool
+from edge.adapters.spool import Limits
 from edge.adapters.tls import TlsFiles, make_context
 from edge.agent import Agent, Parts
 from edge.config import EdgeConfig, find_state_dir, load, read_password
@@ -161,10 +162,10 @@ def build(config: EdgeConfig) -> Agent:
         config,
         Parts(
             clocks=clocks,
-            spool=lambda: Spool(config.state_dir / "outbox.db", limits),
+            spool=lambda: Outbox(config.state_dir / "outbox.db", limits),
             scanner=lambda heard, alive: BeaconScanner(prefixes, canary, heard, alive, backend=backend, bluez=bluez),
             publisher=lambda status, listener: Publisher(
-                line, config.store, config.edge, status, listener, random_source.random
+                line, config.store, config.edge, status, listener, random_source.random, clocks.steady_ms
             ),
             unit=random_source.random,
             boot=system.new_boot_id(),

@@ -177,7 +177,8 @@ class Writer(Protocol):
         """Run `command` in its own savepoint of the next group; done after the commit.
 
         Raises:
-            Busy: the queue is full; the caller should answer 503 with Retry-After.
+            Busy: the queue is full, or the store cannot commit (then perhaps by the future); the caller should answer
+                503 with Retry-After.
         """
 
 

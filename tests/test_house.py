@@ -23,8 +23,8 @@ AT_IMPORT = {
 CLOCK_READERS = {"hub/main/clock.py", "edge/adapters/system.py", "simulators/clock.py", "bench/clock.py"}
 """The only files of the programs that read a clock."""
 
-SQL_HOMES = ("hub/stores/", "edge/adapters/spool.py", "hub/main/admin.py", "simulators/chaos/evidence.py")
-"""Where SQL may stand; `admin` copies a database file with SQLite's own backup, the judge of chaos asks no program."""
+SQL_HOMES = ("hub/stores/", "edge/adapters/spool", "simulators/chaos/evidence.py")
+"""Where SQL may stand; the judge of chaos asks no program."""
 
 
 def listed():

@@ -165,6 +165,9 @@ class Telemetry(Payload):
     boot: Level
     mono_ms: Mono
     health: Literal["ok", "degraded"]
+    reasons: list[Annotated[str, Field(pattern=r"^[a-z_]{1,32}$")]] = Field(
+        default_factory=list, max_length=8, exclude_if=lambda words: not words, description="why it is degraded"
+    )
     counters: Annotated[dict[str, Count], Field(max_length=64)]
     gauges: Annotated[dict[str, Annotated[float, Field(allow_inf_nan=False)]], Field(max_length=64)]
 

@@ -1,24 +1,19 @@
-"""The outbox on disk: SQLite, WAL, `synchronous=FULL`. Events leave it only on the hub's word, or as a counted loss.
+"""The outbox in SQLite: WAL, `synchronous=FULL`. Events leave it only on the hub's word, or as a counted loss.
 
 Synchronous; one thread uses it at a time. A file that SQLite cannot read is moved aside and a new one begun.
 """
 
 import json
-import os
-import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from edge.adapters.spool_file import faults, open_file, open_memory
 from edge.core.clock import keep
 from edge.core.outbox import DROP_SHARE, EVERYTHING, SAMPLES, Drop, Row, as_lost, counts_of, plan, plan_all
-from wire.errors import StoreFault
 from wire.messages import ClockStamp
-
-CORRUPT_KEPT = 3
-"""Damaged files kept for whoever wants to look; older ones are overwritten."""
 
 ROW_OVERHEAD = 48
 """Bytes a row takes beside its JSON, about: key, index entry, page fill."""
@@ -28,22 +23,6 @@ AGE_SLACK_MS = 60_000
 
 SCAN_ROWS = 20_000
 """Rows looked at in one decision what to drop: bounds memory and the time writing waits; the next goes on."""
-
-_SCHEMA = """
-CREATE TABLE boot (no INTEGER PRIMARY KEY, boot TEXT NOT NULL UNIQUE, clock TEXT NOT NULL, last_seq INTEGER NOT NULL);
-CREATE TABLE event (
-  boot_no INTEGER NOT NULL, seq INTEGER NOT NULL, first_seq INTEGER NOT NULL, kind TEXT NOT NULL, size INTEGER NOT NULL,
-  samples INTEGER NOT NULL, enters INTEGER NOT NULL, exits INTEGER NOT NULL, ran_ms INTEGER NOT NULL,
-  body TEXT NOT NULL, PRIMARY KEY (boot_no, seq)
-) WITHOUT ROWID;
-CREATE TABLE state (
-  one INTEGER PRIMARY KEY CHECK (one = 1), rows INTEGER NOT NULL, bytes INTEGER NOT NULL, published INTEGER NOT NULL,
-  lost INTEGER NOT NULL, samples_dropped INTEGER NOT NULL, ran_ms INTEGER NOT NULL
-);
-CREATE INDEX sample ON event (boot_no, seq) WHERE kind = 'sample';
-INSERT INTO state VALUES (1, 0, 0, 0, 0, 0, 0);
-PRAGMA user_version = 1;
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,30 +57,33 @@ class Spool:
     """See the module. `corrupt` names the file that had to be moved aside, if any.
 
     Age is counted in running time: boot-clock ms of every start added up. Wall time may step and never decides.
+    Without a path it is kept in memory. `overflow` is the reason of losses for want of room.
 
     Raises:
-        StoreFault: from every method, when the disk cannot be written or read.
+        DiskRefuses: from every method, when the disk cannot be written or read.
+        StoreFault: from every method, when the file cannot be used.
     """
 
-    def __init__(self, path: Path, limits: Limits) -> None:
+    def __init__(self, path: Path | None, limits: Limits, overflow: str = "overflow") -> None:
         self.corrupt: Path | None = None
-        self._path, self._limits = path, limits
+        self._path, self._limits, self._overflow = path, limits, overflow
         self._boot_no = self._base_ms = self._ran_ms = self._noted_ms = 0
         self._rows = self._bytes = self._published = self._lost = self._samples_dropped = 0
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = self._open()
-        except OSError as exc:
-            raise StoreFault(f"outbox {path}: {exc.strerror}") from exc
+        if path is None:
+            self._db = open_memory()
+        else:
+            self._db, self.corrupt = open_file(path)
         self._load_state()
 
-    def begin(self, boot: str, clock: ClockStamp, mono_ms: int) -> None:
-        """A new start of the agent, at boot-clock `mono_ms`: its events are numbered from 1."""
-        self._base_ms = self._ran_ms - mono_ms
+    def begin(self, boot: str, clock: ClockStamp, mono_ms: int, last_seq: int = 0) -> None:
+        """A new start of the agent, at boot-clock `mono_ms`: its events are numbered from `last_seq` + 1."""
+        base_ms = self._ran_ms - mono_ms
         with self._change():
             self._boot_no = self._db.execute("SELECT coalesce(max(no), 0) + 1 FROM boot").fetchone()[0]
-            self._db.execute("INSERT INTO boot VALUES (?, ?, ?, 0)", (self._boot_no, boot, clock.model_dump_json()))
+            values = (self._boot_no, boot, clock.model_dump_json(), last_seq)
+            self._db.execute("INSERT INTO boot VALUES (?, ?, ?, ?)", values)
             self._forget_empty_boots()
+        self._base_ms = base_ms
 
     def append(self, events: Sequence[dict[str, Any]], clock: ClockStamp, mono_ms: int) -> list[int]:
         """Number and keep events of the current boot; durable when it returns. Drops what no longer fits."""
@@ -133,6 +115,29 @@ class Spool:
         with self._change():  # also notes the running time: or what waits over many short starts would never grow old
             self._drop_old()
         return self._lost > before
+
+    def take_over(self, other: "Spool") -> int:
+        """Append all that `other` holds of this boot, numbers and all, in one transaction; how many rows.
+
+        `other` has one boot, which began there with the number that this one had reached. Close it afterwards.
+        """
+        found = other._db.execute("SELECT body, ran_ms FROM event ORDER BY seq").fetchall()
+        last_seq, clock = other._db.execute("SELECT last_seq, clock FROM boot").fetchone()
+        shift_ms = self._base_ms - other._base_ms
+        with self._change():
+            for place, (body, ran_ms) in enumerate(found):
+                event = json.loads(body)
+                self._insert(self._boot_no, event, ran_ms + shift_ms)
+                if place == 0 and event["kind"] == "lost":  # it may touch a loss of ours
+                    self._apply(
+                        Drop(self._boot_no, event["first_seq"], event["seq"], counts_of(event)), event["reason"]
+                    )
+            self._db.execute("UPDATE boot SET last_seq = ?, clock = ? WHERE no = ?", (last_seq, clock, self._boot_no))
+            self._published += other._published
+            self._lost += other._lost
+            self._samples_dropped += other._samples_dropped
+            self._enforce()
+        return len(found)
 
     def boots(self) -> list[Boot]:
         """Boots of which something is held, oldest first; the current one always, and last."""
@@ -195,6 +200,11 @@ class Spool:
         return Totals(self._rows, self._bytes, age_ms, self._published, self._lost, self._samples_dropped)
 
     @property
+    def rows(self) -> int:
+        """How many rows are held."""
+        return self._rows
+
+    @property
     def fill(self) -> float:
         """Share of the byte limit that is taken."""
         return self._bytes / self._limits.max_bytes
@@ -211,10 +221,10 @@ class Spool:
         while self._bytes > limit:
             need, before = self._bytes - limit + int(DROP_SHARE * limit), self._bytes
             for drop in plan(self._rows_from(self._first_sample()), need, SAMPLES):
-                self._apply(drop, "overflow")
+                self._apply(drop, self._overflow)
             if self._bytes >= before:  # no samples are left, or what they would leave takes as much
                 for drop in plan(self._rows_from((0, 0)), need, EVERYTHING):
-                    self._apply(drop, "overflow")
+                    self._apply(drop, self._overflow)
             if self._bytes >= before:
                 return  # nothing but losses is left: they stay
 
@@ -326,59 +336,13 @@ class Spool:
                 self._noted_ms = self._ran_ms
         except BaseException:
             self._rows, self._bytes, self._published, self._lost, self._samples_dropped = before
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
+            with self._faults():
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
             raise
 
-    @contextmanager
-    def _faults(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as exc:
-            raise StoreFault(f"outbox {self._path}: {exc}") from exc
-
-    def _open(self) -> sqlite3.Connection:
-        try:
-            return self._connect()
-        except sqlite3.DatabaseError as exc:
-            if isinstance(exc, sqlite3.OperationalError) and "disk I/O" not in str(exc):
-                raise StoreFault(f"outbox {self._path}: {exc}") from exc
-        self.corrupt = self._move_aside()
-        try:
-            return self._connect()
-        except sqlite3.Error as exc:
-            raise StoreFault(f"outbox {self._path}: {exc}") from exc
-
-    def _connect(self) -> sqlite3.Connection:
-        if not self._path.exists():
-            os.close(os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o600))
-        db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
-        try:
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA synchronous = FULL")
-            (version,) = db.execute("PRAGMA user_version").fetchone()
-            if version > 1:
-                raise StoreFault(f"outbox {self._path}: written by a newer version; install it again, or move it away")
-            if version == 0:
-                db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
-            (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
-            if verdict != "ok":
-                raise sqlite3.DatabaseError(verdict)
-        except BaseException:
-            db.close()
-            raise
-        return db
-
-    def _move_aside(self) -> Path:
-        number = next((n for n in range(1, CORRUPT_KEPT) if not self._aside(n).exists()), CORRUPT_KEPT)
-        target = self._aside(number)
-        self._path.replace(target)
-        for suffix in ("-wal", "-shm"):
-            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
-        return target
-
-    def _aside(self, number: int) -> Path:
-        return self._path.with_name(f"{self._path.name}.corrupt-{number}")
+    def _faults(self) -> AbstractContextManager[None]:
+        return faults(self._path)
 
     def _load_state(self) -> None:
         with self._faults():

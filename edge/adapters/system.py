@@ -3,6 +3,7 @@
 import ctypes
 import secrets
 import time
+from importlib.metadata import PackageNotFoundError, version
 
 from wire.messages import ClockStamp
 
@@ -63,3 +64,11 @@ def clock_stamp() -> ClockStamp:
 def new_boot_id() -> str:
     """A fresh id for this start of the agent: 80 random bits, lower case."""
     return secrets.token_hex(10)
+
+
+def software_version() -> str:
+    """Of the installed package; `0` from a bare checkout."""
+    try:
+        return version("doorchime")[:32]
+    except PackageNotFoundError:
+        return "0"

@@ -34,13 +34,14 @@ class Watch(Protocol):
 
 
 class Health(NamedTuple):
-    """How the hub is. `commit_age_ms` is what `/readyz` follows."""
+    """How the hub is. `commit_age_ms` is what `/readyz` follows; `trouble` says why the store cannot commit."""
 
     commit_age_ms: int
     broker_connected: bool
     waiting: int
     counters: Mapping[str, float]
     gauges: Mapping[str, float]
+    trouble: str = ""
 
 
 class Enrolling(NamedTuple):
@@ -238,4 +239,4 @@ def after_key(ctx: AppContext, asked: Page, length: int) -> Key | None:
 
 def shown(row: Any) -> dict[str, Any]:
     """A record as the API shows it."""
-    return {name: value for name, value in asdict(row).items() if name not in ("tenant", "code_hash")}
+    return {name: value for name, value in asdict(row).items() if name not in ("tenant", "code_hash", "boots")}

@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 
 from hub.core.grants import Denied
 from hub.ports import Busy
-from wire.errors import BadMessage, BadRequest
+from wire.errors import BadMessage, BadRequest, StoreFault
 
 STATUS = {
     "unauthorised": 401,
@@ -89,6 +89,9 @@ def install(app: FastAPI) -> None:
     async def busy(_: Request, exc: Exception) -> JSONResponse:
         return _render("busy", str(exc))
 
+    async def away(_: Request, exc: Exception) -> JSONResponse:
+        return _render("busy", "The hub's store cannot be reached at present. Nothing was changed: try again later.")
+
     async def bad(_: Request, exc: Exception) -> JSONResponse:
         return _render("bad_request", str(exc))
 
@@ -112,6 +115,7 @@ def install(app: FastAPI) -> None:
     handlers: list[tuple[type[Exception], Callable[[Request, Exception], Awaitable[JSONResponse]]]] = [
         (Problem, problem),
         (Busy, busy),
+        (StoreFault, away),
         (BadRequest, bad),
         (BadMessage, bad),
         (RequestValidationError, invalid),

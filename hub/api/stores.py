@@ -11,6 +11,7 @@ from hub.api.checks import Currency, Locale, Name, TimeZone
 from hub.api.deps import AppContext as Hub
 from hub.api.deps import Ctx, Idempotency, Paged, Staff, after_key, first_time, listing, once, read, shown, write
 from hub.api.problems import refused
+from hub.core import boots
 from hub.core.foreign import NODE_PATTERNS, Kind, Source
 from hub.core.grants import Denied
 from hub.core.model import ApiKey, Edge, Shop, Zone
@@ -148,12 +149,16 @@ async def put_a_zone(
 
 @router.get("/v1/edges")
 async def edges(ctx: Ctx, _: Staff, asked: Paged) -> dict[str, Any]:
-    """Every enrolled edge and whether it is there."""
+    """Every enrolled edge, whether it is there, and what is wrong: `cloned` = two devices use this id."""
     after = after_key(ctx, asked, 2)
     where = {"tenant": ctx.rules.tenant}
     rows = await read(ctx, lambda tx: tx.find(Edge, where, after=after, limit=asked.limit))
     found = listing(rows, lambda row: (row.tenant, row.edge), asked)
-    return found | {"items": [_with_source(item) for item in found["items"]]}
+    now_ms, items = ctx.clock.now_ms(), []
+    for row, item in zip(rows, found["items"], strict=True):
+        alarms = ["cloned"] if boots.is_cloned(row, now_ms) else []
+        items.append({**_with_source(item), "alarms": alarms})
+    return found | {"items": items}
 
 
 @router.put("/v1/edges/{edge}")

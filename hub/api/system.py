@@ -28,9 +28,10 @@ async def alive() -> dict[str, str]:
 async def ready(ctx: Ctx) -> JSONResponse:
     """200 while commits succeed; the broker's absence is shown but does not make the API unready."""
     health = ctx.health()
-    good = health.commit_age_ms < READY_MS
+    good = health.commit_age_ms < READY_MS and not health.trouble
     body = {
         "status": "ready" if good else "not_ready",
+        **({"reason": f"the store cannot commit: {health.trouble}"} if health.trouble else {}),
         "commit_age_ms": health.commit_age_ms,
         "broker": "connected" if health.broker_connected else "unreachable",
         "waiting": health.waiting,

@@ -37,3 +37,8 @@ def is_pseudonym(profile: str) -> bool:
 def beacon_value(beacon: BeaconKey) -> bytes:
     """The 20 bytes that identify a beacon."""
     return parse_uuid(beacon.uuid) + beacon.major.to_bytes(2, "big") + beacon.minor.to_bytes(2, "big")
+
+
+def fingerprint(key: bytes) -> str:
+    """Tells one secret from another and nothing about it: a keyed hash of a fixed text, 32 hexadecimal digits."""
+    return hmac.new(key, b"doorchime secret fingerprint", hashlib.sha256).hexdigest()[:32]

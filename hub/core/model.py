@@ -5,7 +5,7 @@ milliseconds (`_at_ms`), money is integer minor units with an ISO 4217 currency,
 as dict or list are stored as JSON. `hub/stores/schema.py` names each table's key, indexes, retention and erasure.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hub.core.enrolment_records import EdgeCertificate, EdgeClaim
@@ -44,7 +44,8 @@ class Edge:
     """An enrolled edge. Ids are unique in the deployment. `status` is never | online | offline.
 
     A listener of another make has `source_kind` (see `hub.core.foreign`) and `source_node`, its name in its topics;
-    both are null for an edge of ours.
+    both are null for an edge of ours. `boots` are the starts of its agent heard of, see `hub.core.boots`;
+    `cloned_at_ms` is when two devices were last found to use this id, within `hub.core.boots.TOLD_MS`.
     """
 
     tenant: str
@@ -59,6 +60,8 @@ class Edge:
     updated_at_ms: int
     source_kind: str | None = None
     source_node: str | None = None
+    boots: list[Any] = field(default_factory=list)
+    cloned_at_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,8 +371,21 @@ class Reply:
     at_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """Which secret the identifiers of a tenant are hashed with: its fingerprint, never the secret.
+
+    `proved_at_ms` is when a commit was last shown to work after the store had refused some.
+    """
+
+    tenant: str
+    fingerprint: str
+    made_at_ms: int
+    proved_at_ms: int
+
+
 RECORDS: tuple[type, ...] = (
     Shop, Zone, Edge, EdgeBoot, Profile, Identity, Device, ConsentEvent, Consent, Offer, Visit, ZoneStay,
     Decision, Grant, Push, Redemption, Quarantine, Loss, ApiKey, Reply, ForeignAccount, ForeignTrack,
-    EdgeClaim, EdgeCertificate,
+    EdgeClaim, EdgeCertificate, Seal,
 )  # fmt: skip

@@ -21,3 +21,4 @@ class Inbound(NamedTuple):
     received_at_ms: int
     token: Any
     said: Report | NodeStatus | None = None
+    retained: bool = False  # kept by the broker: state, not something that happens now

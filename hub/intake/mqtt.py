@@ -331,14 +331,14 @@ class MqttLink:
             self._log_once("bad topic", "bad_topic", reason=type(exc).__name__)
             self.release([token])
             return
-        if message.retain and topic.leaf == "presence":
-            # Something published retained, or a bridge made it so: an old event must never become an effect.
+        if message.retain and topic.leaf != "status":
+            # Somebody published it retained, or a bridge made it so: an old event must never become an effect.
             self.counts["retained_ignored"] += 1
-            self._log_once(f"retained {topic.edge}", "retained_presence_ignored", edge=topic.edge)
+            self._log_once(f"retained {topic.edge}", "retained_message_ignored", edge=topic.edge, leaf=topic.leaf)
             self.release([token])
             return
         self.counts["messages"] += 1
-        inbound = Inbound(topic.store, topic.edge, topic.leaf, bytes(message.payload), self._now_ms(), token)
+        inbound = Inbound(*topic, bytes(message.payload), self._now_ms(), token, retained=message.retain)
         if self._parked or not self._offer(inbound):
             self._parked.append(inbound)
 

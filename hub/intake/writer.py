@@ -2,25 +2,26 @@
 
 A round takes the API's commands first, then messages up to 1,000 events or 10 ms of reading; an empty queue commits
 at once. After the commit, and only then, futures resolve, messages are released (PUBACK), edges get `ack upto`, and
-the live stream hears of it. If the store cannot commit, the writer stops and says so: nothing has been acknowledged.
+the live stream hears of it. While the store cannot commit (a full disk, a database that is away) nothing is
+acknowledged: messages wait, commands are told to come back, and the writer tries again. Any other fault ends it.
 """
 
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import structlog
 
 from hub.core.foreign import Life, Source
 from hub.intake.inbound import FOREIGN, Inbound
+from hub.intake.round import COUNTED, After, Command, Round
 from hub.ports import Busy, Clock, NewId, Store, Tx
-from hub.usecases import deadlines, edges, foreign, presence
+from hub.usecases import deadlines, edges, foreign, presence, seal
 from hub.usecases.arrivals import Effects, Rules
-from wire.errors import LocalFault, RemoteFault
+from wire.errors import LocalFault, RemoteFault, StoreFault
 from wire.messages import Status, read, read_presence
 
 T = TypeVar("T")
@@ -43,39 +44,20 @@ CLEAN_MS = 60_000
 HEARTBEAT_MS = 5_000
 """Longest pause between two commits, ms: `/readyz` follows the age of the last commit, so silence must not look ill."""
 
+NO_COMMIT = "the hub cannot save anything at present: nothing was changed, try again later"
+"""What a caller is told meanwhile."""
 
-class After(Protocol):
-    """What happens after a commit. Called on the writer's thread; must not block and must not raise."""
-
-    def committed(self, tokens: Sequence[Any], acks: Sequence[presence.AckOf], effects: Effects) -> None:
-        """The messages of `tokens` are durable; tell their edges; publish the notes; pushes wait if any."""
-
-
-@dataclass(slots=True)
-class _Command:
-    run: Callable[[Tx], Any]
-    future: "Future[Any]"
-
-
-@dataclass(slots=True)
-class _Round:
-    """One transaction's work and its outcome."""
-
-    commands: list[_Command] = field(default_factory=list)
-    messages: list[Inbound] = field(default_factory=list)
-    batches: list[presence.Batch] = field(default_factory=list)
-    unreadable: list[tuple[Inbound, str]] = field(default_factory=list)
-    results: list[tuple[_Command, Any, BaseException | None]] = field(default_factory=list)
-    acks: dict[tuple[str, str], presence.AckOf] = field(default_factory=dict)
-    effects: Effects = field(default_factory=Effects)
+RETRY_S = 1.0
+"""Pause before another try while the store cannot commit, s: space comes back by hand, not within milliseconds."""
 
 
 class GroupWriter:
     """Owns all writing. `start`, then `offer` messages and `submit` commands from any thread, then `stop`.
 
-    `counters` (messages, events, commands, groups, unreadable, poison, strangers) only grow. `last_commit_ms` is the
-    hub time of the last commit. `fault` is set when the writer had to stop by itself; `on_fault` is called then, once.
-    `lives` says which foreign nodes show life, see `hub.usecases.foreign.sweep`.
+    `counters` (messages, events, commands, groups, unreadable, poison, strangers, alarms, store_faults) only grow.
+    `last_commit_ms` is the hub time of the last commit. `trouble` says why the store cannot commit, empty while it
+    can. `fault` is set when the writer had to stop by itself; `on_fault` is called then, once. `lives` says which
+    foreign nodes show life, see `hub.usecases.foreign.sweep`. `retry_s`: see RETRY_S.
     """
 
     def __init__(
@@ -92,8 +74,9 @@ class GroupWriter:
     ) -> None:
         self._store, self._clock, self._new_id, self._rules, self._after = store, clock, new_id, rules, after
         self._queue_max, self._on_fault, self._lives = queue_max, on_fault, lives
+        self.retry_s = RETRY_S
         self._wake = threading.Condition()
-        self._commands: deque[_Command] = deque()
+        self._commands: deque[Command] = deque()
         self._inbox: deque[Inbound] = deque()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
@@ -101,8 +84,8 @@ class GroupWriter:
         self._log = structlog.get_logger("writer")
         self.last_commit_ms = clock.now_ms()
         self.fault: BaseException | None = None
-        names = ("messages", "events", "commands", "groups", "unreadable", "poison", "strangers")
-        self.counters = dict.fromkeys(names, 0)
+        self.trouble = ""
+        self.counters = dict.fromkeys(COUNTED, 0)
 
     def start(self) -> None:
         """Begin."""
@@ -123,9 +106,11 @@ class GroupWriter:
         with self._wake:
             if self.fault is not None or self._stopping:
                 raise Busy("the hub is stopping: try again in a moment")
+            if self.trouble:
+                raise Busy(NO_COMMIT)
             if len(self._commands) >= COMMANDS_MAX:
                 raise Busy("the hub is busy: try again in a moment")
-            self._commands.append(_Command(command, future))
+            self._commands.append(Command(command, future))
             self._wake.notify_all()
         return future
 
@@ -151,7 +136,12 @@ class GroupWriter:
     def _run(self) -> None:
         try:
             while self._await_work():
-                self._commit_round(self._take())
+                round_ = self._take()
+                try:
+                    self._commit_round(round_)
+                except StoreFault as fault:
+                    if not self._hold(round_, fault):
+                        return
         except BaseException as fault:  # whatever it is, the process must not go on without its writer
             with self._wake:
                 self.fault = fault
@@ -163,6 +153,28 @@ class GroupWriter:
                     future.set_exception(fault)
             self._on_fault(fault)
 
+    def _hold(self, round_: Round, fault: StoreFault) -> bool:
+        """Keep what could not be committed and wait for another try; False when there is no time left for one."""
+        self.counters["store_faults"] += 1
+        if not self.trouble:
+            self._log.error("the store cannot commit: nothing is acknowledged until it can", reason=str(fault))
+            self._after.troubled(str(fault))
+        with self._wake:
+            self.trouble = str(fault)
+            self._inbox.extendleft(reversed(round_.messages))  # beyond `queue_max` by one round at most
+            commands = [*round_.commands, *self._commands]
+            self._commands.clear()
+        for command in commands:
+            if command.future.running() or command.future.set_running_or_notify_cancel():
+                command.future.set_exception(Busy(NO_COMMIT))
+        with self._wake:
+            return not self._wake.wait_for(lambda: self._stopping, self.retry_s)
+
+    def _recovered(self) -> None:
+        self._log.info("the store commits again")
+        self.trouble = ""
+        self._after.troubled("")
+
     def _await_work(self) -> bool:
         """True when there is something to do; False when stopped and empty."""
         with self._wake:
@@ -171,8 +183,8 @@ class GroupWriter:
             self._wake.wait_for(lambda: self._commands or self._inbox or self._stopping, pause_s)
             return bool(self._commands or self._inbox or not self._stopping)
 
-    def _take(self) -> _Round:
-        round_ = _Round()
+    def _take(self) -> Round:
+        round_ = Round()
         with self._wake:
             waiting = list(self._commands)
             self._commands.clear()
@@ -193,7 +205,7 @@ class GroupWriter:
                 events += 1
         return round_
 
-    def _read(self, message: Inbound, round_: _Round) -> int:
+    def _read(self, message: Inbound, round_: Round) -> int:
         try:
             found = read_presence(message.payload)
         except RemoteFault as fault:
@@ -203,20 +215,24 @@ class GroupWriter:
         round_.batches.append(batch)
         return len(found.message.events) + len(found.bad)
 
-    def _commit_round(self, round_: _Round) -> None:
+    def _commit_round(self, round_: Round) -> None:
         now_ms = self._clock.now_ms()
         sweep = now_ms >= self._next_sweep_ms
         idle = not round_.commands and not round_.messages
-        if idle and not (sweep and self._needs_sweep(now_ms)):
+        if idle and not self.trouble and not (sweep and self._needs_sweep(now_ms)):
             self._next_sweep_ms = now_ms + SWEEP_MS
             return
         try:
             with self._store.write() as tx:
                 self._apply(tx, round_, now_ms, sweep)
+        except StoreFault:
+            raise
         except BaseException as fault:
             for command in round_.commands:
                 command.future.set_exception(fault)
             raise
+        if self.trouble:
+            self._recovered()
         self.last_commit_ms = self._clock.now_ms()
         if round_.messages:
             self._clock.behind(self.last_commit_ms - round_.messages[0].received_at_ms)
@@ -231,7 +247,9 @@ class GroupWriter:
         with self._store.read() as tx:
             return deadlines.anything_due(tx, now_ms)
 
-    def _apply(self, tx: Tx, round_: _Round, now_ms: int, sweep: bool) -> None:
+    def _apply(self, tx: Tx, round_: Round, now_ms: int, sweep: bool) -> None:
+        if self.trouble:
+            seal.prove(tx, self._rules.tenant, now_ms)
         for command in round_.commands:
             result, failure = self._guarded(tx, command.run)
             round_.results.append((command, result, failure))
@@ -261,7 +279,7 @@ class GroupWriter:
         except Exception as failure:
             return None, failure
 
-    def _presence(self, tx: Tx, round_: _Round, now_ms: int) -> None:
+    def _presence(self, tx: Tx, round_: Round, now_ms: int) -> None:
         batches, rules, new_id = round_.batches, self._rules, self._new_id
         if batches:
             done, failure = self._guarded(tx, lambda t: presence.commit_presence(t, batches, rules, now_ms, new_id))
@@ -271,32 +289,32 @@ class GroupWriter:
                 for batch in batches:
                     self._presence_alone(tx, round_, batch, now_ms)
         for message, reason in round_.unreadable:
-            self.counters["unreadable"] += 1
+            round_.counted["unreadable"] += 1
             presence.set_unreadable_aside(tx, message.store, message.edge, message.payload, reason, rules, now_ms)
 
-    def _presence_alone(self, tx: Tx, round_: _Round, batch: presence.Batch, now_ms: int) -> None:
+    def _presence_alone(self, tx: Tx, round_: Round, batch: presence.Batch, now_ms: int) -> None:
         rules, new_id = self._rules, self._new_id
         done, failure = self._guarded(tx, lambda t: presence.commit_presence(t, [batch], rules, now_ms, new_id))
         if failure is not None:
-            self.counters["poison"] += 1
+            round_.counted["poison"] += 1
             self._log.error("a message failed and was set aside", edge=batch.edge, failure=type(failure).__name__)
             reason = f"{type(failure).__name__} in the hub"
             done = presence.set_aside(tx, batch, reason, rules, now_ms)
             done.effects.notes.append({"type": "alarm", "edge": batch.edge, "reason": "poison"})
         self._merge(round_, done)
 
-    def _statuses(self, tx: Tx, round_: _Round, now_ms: int) -> None:
+    def _statuses(self, tx: Tx, round_: Round, now_ms: int) -> None:
         for message in round_.messages:
             if message.leaf != "status":
                 continue
             try:
                 status = read(Status, message.payload)
             except RemoteFault:
-                self.counters["unreadable"] += 1
+                round_.counted["unreadable"] += 1
                 continue
             effects, failure = self._guarded(tx, self._status_command(message, status, now_ms))
             if failure is not None:
-                self.counters["poison"] += 1
+                round_.counted["poison"] += 1
                 self._log.error("a status failed", edge=message.edge, failure=type(failure).__name__)
             elif effects is not None:
                 self._merge(round_, presence.Committed(effects))
@@ -306,9 +324,9 @@ class GroupWriter:
 
     def _status_command(self, message: Inbound, status: Status, now_ms: int) -> Callable[[Tx], Effects | None]:
         rules = self._rules
-        return lambda tx: edges.record_status(tx, message.store, message.edge, status, rules, now_ms)
+        return lambda tx: edges.record_status(tx, message.store, message.edge, status, rules, now_ms, message.retained)
 
-    def _foreign(self, tx: Tx, round_: _Round, now_ms: int) -> None:
+    def _foreign(self, tx: Tx, round_: Round, now_ms: int) -> None:
         said = [foreign.Received(one.said, one.received_at_ms) for one in round_.messages if one.said is not None]
         if not said:
             return
@@ -319,7 +337,7 @@ class GroupWriter:
         for one in said:
             done, failure = self._guarded(tx, self._foreign_command([one], now_ms))
             if failure is not None:
-                self.counters["poison"] += 1
+                round_.counted["poison"] += 1
                 self._log.error("a foreign message failed", node=one.said.source.node, failure=type(failure).__name__)
                 done = foreign.give_up(tx, one, self._rules, now_ms)
             self._merge_foreign(round_, done)
@@ -328,8 +346,8 @@ class GroupWriter:
         rules, new_id = self._rules, self._new_id
         return lambda tx: foreign.take(tx, said, rules, now_ms, new_id)
 
-    def _merge_foreign(self, round_: _Round, taken: foreign.Taken) -> None:
-        self.counters["strangers"] += taken.strangers
+    def _merge_foreign(self, round_: Round, taken: foreign.Taken) -> None:
+        round_.counted["strangers"] += taken.strangers
         self._merge(round_, presence.Committed(taken.effects, events=taken.events))
 
     def _heard_up_to_ms(self, now_ms: int) -> int:
@@ -337,16 +355,19 @@ class GroupWriter:
         with self._wake:
             return self._inbox[0].received_at_ms if self._inbox else now_ms
 
-    def _merge(self, round_: _Round, done: presence.Committed) -> None:
+    def _merge(self, round_: Round, done: presence.Committed) -> None:
         round_.acks.update(done.acks)
         round_.effects.notes.extend(done.effects.notes)
         round_.effects.pushes += done.effects.pushes
-        self.counters["events"] += done.events
+        round_.counted["events"] += done.events
+        round_.counted["alarms"] += sum(note["type"] == "alarm" for note in done.effects.notes)
 
-    def _finish(self, round_: _Round) -> None:
+    def _finish(self, round_: Round) -> None:
         self.counters["groups"] += 1
         self.counters["messages"] += len(round_.messages)
         self.counters["commands"] += len(round_.commands)
+        for name, count in round_.counted.items():
+            self.counters[name] += count
         for command, result, failure in round_.results:
             if failure is not None:
                 command.future.set_exception(failure)

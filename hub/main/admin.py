@@ -1,22 +1,19 @@
-"""Commands on the hub's records: keys, quarantine, audit, backup. They work beside a running hub."""
+"""Commands on the hub's records: keys, quarantine, audit. They work beside a running hub."""
 
 import json
-import os
 import secrets
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from hub.config import load, read_secret
+from hub.config import read_secret
 from hub.core.model import ApiKey, Quarantine
 from hub.main.clock import NewUlid, SystemClock
 from hub.main.terminal import ConfigOption, JsonOption, opened, plainly, show
-from hub.main.wiring import rules_of
+from hub.main.wiring import check_secret, rules_of
 from hub.ports import NewId, Store
 from hub.stores import open_store
 from hub.usecases import keys, presence
@@ -25,7 +22,7 @@ from hub.usecases.audit import Witness
 from hub.usecases.audit import audit as check_everything
 from wire.errors import BadConfig, LocalFault
 
-__all__ = ["audit", "backup", "keys_app", "open_store", "quarantine_app"]
+__all__ = ["audit", "keys_app", "open_store", "quarantine_app"]
 
 ROWS_SHOWN = 1_000
 """Most rows a list command prints."""
@@ -99,8 +96,9 @@ def replay_quarantine(
 ) -> None:
     """Apply what failed through a fault of ours, once it is mended. Repairs visits, never pushes."""
     with plainly(), opened(config) as (settings, records):
-        clock = SystemClock()
-        rules = rules_of(settings, read_secret(settings.secret_file), clock.now_ms())
+        clock, secret = SystemClock(), read_secret(settings.secret_file)
+        check_secret(settings, records, secret, clock)
+        rules = rules_of(settings, secret, clock.now_ms())
         new_id = NewUlid(clock)
         where = {"tenant": settings.tenant} | ({"quarantine": row} if row else {"fault": "ours"})
         with records.read() as tx:
@@ -147,37 +145,6 @@ def audit(
     show(as_json, report, *lines, "every promise was kept" if not found else f"{len(found)} promises were broken")
     if found:
         raise typer.Exit(1)
-
-
-def backup(
-    target: Annotated[Path, typer.Argument(help="File to write; must not exist.")], config: ConfigOption = None
-) -> None:
-    """Copy the SQLite database while the hub runs. The secret file needs a copy of its own, kept apart."""
-    with plainly():
-        settings = load(config)
-        if not settings.database.startswith("sqlite:"):
-            raise BadConfig("backup copies SQLite only; for PostgreSQL use pg_dump")
-        source = Path(settings.database.removeprefix("sqlite:"))
-        if not source.exists():
-            raise BadConfig(f"database {source}: does not exist")
-        _copy(source, target)
-    typer.echo(f"wrote {target}; keep {settings.secret_file} too, in another place")
-
-
-def _copy(source: Path, target: Path) -> None:
-    try:
-        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-    except OSError as exc:
-        raise BadConfig(f"{target}: {exc.strerror}; name a file that does not exist") from exc
-    try:
-        with (
-            closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True)) as old,
-            closing(sqlite3.connect(target)) as new,
-        ):
-            old.backup(new, pages=1_000)
-    except sqlite3.Error as exc:
-        target.unlink()
-        raise BadConfig(f"database {source}: cannot be copied: {exc}") from exc
 
 
 def read_witness(folder: Path) -> Witness:

@@ -10,7 +10,8 @@ import typer
 
 from hub.config import HubConfig, load, read_password, read_secret
 from hub.intake.broker import EmbeddedBroker
-from hub.main import admin, authority, log
+from hub.main import admin, authority, backup, log
+from hub.main.alone import alone
 from hub.main.first_run import init as make_everything
 from hub.main.first_run import kind_of
 from hub.main.serving import serve as run
@@ -29,7 +30,8 @@ app.add_typer(admin.quarantine_app, name="quarantine")
 app.add_typer(authority.ca_app, name="ca")
 app.command("broker-config")(authority.broker_config)
 app.command("audit")(admin.audit)
-app.command("backup")(admin.backup)
+app.command("backup")(backup.backup)
+app.command("restore")(backup.restore)
 
 
 @app.command("init")
@@ -61,7 +63,8 @@ def serve(
     try:
         settings = load(config)
         log.set_up(settings.log_level)
-        asyncio.run(run(build(settings, embedded_broker=embedded_broker)))
+        with alone(settings.database):
+            asyncio.run(run(build(settings, embedded_broker=embedded_broker)))
     except LocalFault as exc:
         logger.error("died", reason=str(exc))
         raise typer.Exit(1) from None

@@ -14,6 +14,7 @@ from hub.api.app import AppContext, create_app
 from hub.api.deps import Enrolling, Health
 from hub.config import HubConfig, read_password, read_secret
 from hub.core.foreign import beacon_of
+from hub.core.identity import fingerprint
 from hub.intake.broker import Broker, EmbeddedBroker, ExternalBroker
 from hub.intake.foreign import Listeners, Ours
 from hub.intake.mqtt import LinkSettings, MqttLink
@@ -27,8 +28,10 @@ from hub.ports import Channel, Clock, Store
 from hub.push.mqtt import MqttChannel
 from hub.push.worker import PushWorker
 from hub.stores import open_store
+from hub.usecases import seal
 from hub.usecases.arrivals import Effects, Rules
 from hub.usecases.presence import AckOf
+from wire.errors import BadConfig
 
 log = structlog.get_logger("hub")
 
@@ -52,7 +55,7 @@ class Hub:
 
 
 class AfterCommit:
-    """What a commit sets off. See `hub.intake.writer.After`."""
+    """What a commit sets off. See `hub.intake.round.After`."""
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
@@ -72,6 +75,10 @@ class AfterCommit:
             self._wake()
         for note in effects.notes:
             self._stream.notify(note)
+
+    def troubled(self, reason: str) -> None:
+        """Tell whoever watches that the store cannot commit, or can again. On the writer's thread."""
+        self._stream.notify({"type": "alarm", "reason": "store_refuses" if reason else "store_recovered"})
 
 
 def build(
@@ -94,6 +101,7 @@ def build(
     store = store or open_store(config.database)
     for name in store.migrate():
         log.info("migrated", migration=name)
+    check_secret(config, store, secret, clock)
     rules = rules_of(config, secret, clock.now_ms())
     unit = random.SystemRandom().random
     stream = Stream()
@@ -183,12 +191,28 @@ def health_of(
             "broker_connected": float(link.connected),
             "writer_waiting": float(writer.waiting),
         },
+        trouble=writer.trouble,
     )
 
 
 def clock_of(config: HubConfig) -> Clock:
     """The machine's clock, or the time of a rehearsal."""
     return SystemClock() if config.pace_file is None else PacedClock(config.pace_file, config.pace_slot)
+
+
+def check_secret(config: HubConfig, store: Store, secret: bytes, clock: Clock) -> None:
+    """Refuse a secret that the people of this database are not hashed with.
+
+    Raises:
+        BadConfig: it is another one.
+    """
+    with store.write() as tx:
+        fits = seal.fits(tx, config.tenant, fingerprint(secret), clock.now_ms())
+    if not fits:
+        raise BadConfig(
+            f"secret_file {config.secret_file}: the people of this database are hashed with another secret, and would "
+            "all be strangers; put the file back that belongs to the database"
+        )
 
 
 def rules_of(config: HubConfig, secret: bytes, started_at_ms: int) -> Rules:

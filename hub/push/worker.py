@@ -77,7 +77,7 @@ class PushWorker:
         """Send until stopped.
 
         Raises:
-            BaseExceptionGroup: of LocalFault, when the store could not commit.
+            BaseExceptionGroup: of what ended the writer.
         """
         self._loop = asyncio.get_running_loop()
         async with asyncio.TaskGroup() as group:
@@ -157,9 +157,8 @@ class PushWorker:
             return Receipt(Fate.TRY_LATER, type(exc).__name__)
 
     async def _commit(self, command: Callable[[Tx], T]) -> T | None:
-        """Run in the next group commit; None when the writer takes nothing more right now."""
+        """Run in the next group commit; None when the writer takes nothing more, or cannot commit, right now."""
         try:
-            future = self._writer.submit(command)
+            return await asyncio.wrap_future(self._writer.submit(command))
         except Busy:
             return None
-        return await asyncio.wrap_future(future)

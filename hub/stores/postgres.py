@@ -15,7 +15,7 @@ from hub.stores.sqltx import SCAN_ROWS, SqlTx, quoted
 from hub.stores.turns import Turns
 from wire.errors import StoreFault
 
-MIGRATIONS = ("0001_first", "0002_foreign", "0003_enrolment")
+MIGRATIONS = ("0001_first", "0002_foreign", "0003_enrolment", "0004_seal_and_boots")
 """Forward only; each is the file of its name in `sql/postgres`. A released file never changes."""
 
 MIGRATION_LOCK = 0x646F6F72

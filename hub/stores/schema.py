@@ -238,6 +238,7 @@ TABLES: tuple[Table, ...] = (
         Retention("not_after_ms", 90 * DAY_MS, "revocation must outlive the certificate; then a season to look back"),
         _NOBODY, indexes=(("tenant", "edge"),), due=("not_after_ms",),
     ),
+    Table(model.Seal, "seal", ("tenant",), _CONFIG, _NOBODY),
 )  # fmt: skip
 
 BY_RECORD: dict[type[Any], Table] = {table.record: table for table in TABLES}

@@ -8,7 +8,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,9 @@ _ASK_MS = 20  # pause before asking again for what another program holds
 
 MIGRATION_SET = "doorchime"
 
+MIGRATION_NAMES = ("0001_first", "0002_foreign", "0003_enrolment", "0004_seal_and_boots")
+"""In order. PostgreSQL has the same."""
+
 MIGRATIONS = Migrations(MIGRATION_SET)
 """Forward only; each runs the file of its name in `sql/sqlite`. A released file never changes."""
 
@@ -47,7 +50,7 @@ def _add(name: str) -> None:
     MIGRATIONS(name=name)(apply)
 
 
-for _name in ("0001_first", "0002_foreign", "0003_enrolment"):
+for _name in MIGRATION_NAMES:
     _add(_name)
 
 
@@ -94,17 +97,22 @@ class SqliteStore:
 
     @contextmanager
     def write(self) -> Iterator[Tx]:
-        """One durable transaction."""
+        """One durable transaction. After a fault of the store the next one gets a connection of its own."""
         with self._turns.writer() as connection:
-            with _faults():
-                connection.execute("BEGIN IMMEDIATE")
             try:
+                with _faults():
+                    connection.execute("BEGIN IMMEDIATE")
                 yield SqliteTx(connection)
                 with _faults():
                     connection.execute("COMMIT")
+            except StoreFault:
+                with suppress(sqlite3.Error):  # a full disk has rolled back already, a failing one cannot
+                    connection.execute("ROLLBACK")
+                self._turns.drop_writer()
+                raise
             except BaseException:
                 with _faults():
-                    if connection.in_transaction:  # a full disk has rolled back already
+                    if connection.in_transaction:
                         connection.execute("ROLLBACK")
                 raise
 
@@ -117,7 +125,8 @@ class SqliteStore:
             try:
                 yield SqliteTx(connection)
             finally:
-                connection.execute("ROLLBACK")
+                if connection.in_transaction:  # a fault of the disk has ended it already
+                    connection.execute("ROLLBACK")
 
     def close(self) -> None:
         """Release everything; idempotent."""

@@ -74,7 +74,8 @@ def put_edge(tx: Tx, tenant: str, edge: str, said: EdgeSaid, at_ms: int) -> Edge
     if old:
         was = old[0]
         if source_of(was) == said.source:
-            row = replace(row, status=was.status, status_boot=was.status_boot, status_at_ms=was.status_at_ms)
+            heard = ("status", "status_boot", "status_at_ms", "boots", "cloned_at_ms")
+            row = replace(row, **{name: getattr(was, name) for name in heard})
         if (was.store, source_of(was)) != (said.store, said.source):
             _forget_tracks(tx, tenant, edge)
         row = _next(was, row)

@@ -1,8 +1,9 @@
 """An edge says that it is there, or its last will says that it is not."""
 
 from dataclasses import replace
+from typing import Any
 
-from hub.core import visits
+from hub.core import boots, visits
 from hub.core.model import Edge, Visit
 from hub.core.states import OPEN_VISIT
 from hub.ports import Tx
@@ -10,23 +11,37 @@ from hub.usecases.arrivals import MANY, Effects, Rules
 from wire.messages import Status
 
 
-def record_status(tx: Tx, store: str, edge: str, status: Status, rules: Rules, at_ms: int) -> Effects | None:
+def record_status(
+    tx: Tx, store: str, edge: str, status: Status, rules: Rules, at_ms: int, retained: bool = False
+) -> Effects | None:
     """Keep the edge's state; whom it alone vouched for becomes `unknown` when it dies or starts anew, never gone.
 
-    None when the edge is not enrolled in that store.
+    What a start says that a newer one has ended changes nothing. `retained`: it was kept by the broker, so it is
+    state and no birth: how often it comes means nothing. None when the edge is not enrolled in that store.
     """
     effects = Effects()
     found = tx.get(Edge, [(rules.tenant, edge)])
     if not found or found[0].store != store or status.edge != edge or found[0].source_kind is not None:
         return None
-    row = found[0]
-    if (row.status, row.status_boot) == (status.state, status.boot):
-        return effects
-    tx.put([replace(row, status=status.state, status_boot=status.boot, status_at_ms=at_ms)])
-    effects.notes.append({"type": "edge", "edge": edge, "store": store, "state": status.state})
-    if status.state == "offline" or row.status_boot not in ("", status.boot):
-        lose_edge(tx, store, edge, rules, at_ms)
+    row, alarm = found[0], False
+    if status.state == "online" and not retained:
+        row, alarm = boots.born(row, status.boot, at_ms)
+    if alarm:
+        effects.notes.append(cloned_note(row))
+    before = row
+    if (row.status, row.status_boot) != (status.state, status.boot) and not boots.ended(row, status.boot):
+        row = replace(row, status=status.state, status_boot=status.boot, status_at_ms=at_ms)
+        effects.notes.append({"type": "edge", "edge": edge, "store": store, "state": status.state})
+        if status.state == "offline" or before.status_boot not in ("", status.boot):
+            lose_edge(tx, store, edge, rules, at_ms)
+    if row is not found[0]:
+        tx.put([row])
     return effects
+
+
+def cloned_note(edge: Edge) -> dict[str, Any]:
+    """The alarm for the live stream: two devices use one id."""
+    return {"type": "alarm", "edge": edge.edge, "store": edge.store, "reason": "cloned"}
 
 
 def lose_edge(tx: Tx, store: str, edge: str, rules: Rules, at_ms: int) -> None:

@@ -10,12 +10,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from hub.core import clock, watermark
+from hub.core.boots import alive
 from hub.core.identity import BEACON, beacon_value, identity_hash
 from hub.core.model import Edge, EdgeBoot, Identity, Loss, Quarantine
 from hub.core.states import Purpose
 from hub.core.visits import Observation
 from hub.ports import NewId, Tx
 from hub.usecases.arrivals import Effects, Rules, arrive, purposes_in_force
+from hub.usecases.edges import cloned_note
 from wire.messages import BeaconKey, Presence, PresenceEvent, Read
 
 BODY_MAX_CHARS = 4_000
@@ -68,7 +70,8 @@ def commit_presence(tx: Tx, batches: Sequence[Batch], rules: Rules, at_ms: int, 
     done = Committed()
     fresh = _take(tx, batches, rules, at_ms, done)
     seen, purposes = _identify(tx, fresh, rules)
-    done.effects = arrive(tx, seen, purposes, rules, at_ms, new_id)
+    alarms, done.effects = done.effects.notes, arrive(tx, seen, purposes, rules, at_ms, new_id)
+    done.effects.notes += alarms
     tx.put([one.row for one in fresh.values()])
     for one in fresh.values():
         done.acks[one.row.edge, one.row.boot] = AckOf(one.store, one.row.edge, one.row.boot, one.row.upto)
@@ -78,6 +81,7 @@ def commit_presence(tx: Tx, batches: Sequence[Batch], rules: Rules, at_ms: int, 
 def _take(tx: Tx, batches: Sequence[Batch], rules: Rules, at_ms: int, done: Committed) -> dict[tuple[str, str], _Fresh]:
     tenant = rules.tenant
     edges = {row.edge: row for row in tx.get(Edge, _unique((tenant, batch.edge) for batch in batches))}
+    changed: dict[str, Edge] = {}
     names = _unique((tenant, batch.edge, batch.read.message.boot) for batch in batches)
     boots = {(row.edge, row.boot): row for row in tx.get(EdgeBoot, names)}
     fresh: dict[tuple[str, str], _Fresh] = {}
@@ -106,6 +110,9 @@ def _take(tx: Tx, batches: Sequence[Batch], rules: Rules, at_ms: int, done: Comm
             last_at_ms=at_ms,
         )
         boots[key] = one.row
+        running = _running(edge, one.row, message.sent_mono_ms, at_ms, done)
+        if running is not edge:
+            edges[batch.edge] = changed[batch.edge] = running
         earlier = message.sent_mono_ms is None
         one.events.extend((event, batch.received_at_ms, earlier) for event in taken.events)
         losses.extend(Loss(tenant, *key, **loss._asdict(), at_ms=at_ms) for loss in taken.losses)
@@ -113,7 +120,18 @@ def _take(tx: Tx, batches: Sequence[Batch], rules: Rules, at_ms: int, done: Comm
         done.events += taken.upto - (row.upto if row else 0)
     tx.put(losses)
     tx.put(_unique_rows(aside))
+    tx.put(list(changed.values()))
     return fresh
+
+
+def _running(edge: Edge, row: EdgeBoot, sent_mono_ms: int | None, at_ms: int, done: Committed) -> Edge:
+    """The edge after a message of a running start. Dated by receipt alone: a claimed clock may be set wrong."""
+    if sent_mono_ms is None or row.offset_bound_ms is None:
+        return edge  # of a start that ended
+    seen = alive(edge, row.boot, sent_mono_ms + row.offset_bound_ms, at_ms)
+    if seen.alarm:
+        done.effects.notes.append(cloned_note(seen.edge))
+    return seen.edge
 
 
 def _identify(

@@ -4,8 +4,9 @@ import asyncio
 from collections import Counter
 from contextlib import asynccontextmanager
 
+from edge.adapters.outbox import Outbox
 from edge.adapters.scanner import Heard
-from edge.adapters.spool import Limits, Spool
+from edge.adapters.spool import Limits
 from edge.agent import Agent, Clocks, Parts
 from edge.config import EdgeConfig
 from wire.messages import Ack, ClockStamp, ConfigAck, Presence, Telemetry, read, write
@@ -101,7 +102,7 @@ class Rig:
     def __init__(self, path, limits, settings):
         self.now_ms, self.hurry_ms = 1_000_000, 0
         self.radio, self.line = Radio(), Line()
-        self.spool = Spool(path, limits)
+        self.spool = Outbox(path, limits)
         config = EdgeConfig(
             edge="e1", store="s1", prefixes=["d0c41e02"], telemetry_s=BEAT_MS / 1000,
             **{"silent_radio_s": 3600, **settings},

@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import pytest
 
+from edge.adapters.outbox import RETRY_MS
 from edge.adapters.spool import AGE_SLACK_MS, Limits
 from edge.agent import INBOX_MAX
 from tests.edge.rig import ANN, BEN, BIG, STAMP, Rig, edge
@@ -146,13 +147,37 @@ async def test_without_a_radio_the_agent_ends_and_lets_go(tmp_path):
     assert rig.line.stopped
 
 
-async def test_an_outbox_that_cannot_be_written_ends_the_agent(tmp_path):
+# -- a disk that takes nothing --------------------------------------------------------------------------------------
+
+
+async def test_a_full_disk_is_told_and_events_go_on_from_memory_until_there_is_room(tmp_path):
+    async with edge(tmp_path) as rig:
+        rig.line.connect()
+        disk = rig.spool._disk._db
+        disk.execute("PRAGMA max_page_count = 1")  # what a full disk looks like to SQLite
+        told = await rig.after()
+        while told.health == "ok":  # until the pages that it has are used up
+            rig.line.ack("b1", rig.spool.boots()[-1].last_seq)
+            for n in range(100):
+                rig.radio.hear(ANN[:-2] + n.to_bytes(2, "big"))
+            told = await rig.after()
+        assert told.reasons == ["disk_full"]
+        assert told.gauges["outbox_in_memory"] > 0
+        await rig.enter(BEN)
+        assert rig.line.events[-1].seq == rig.spool.boots()[-1].last_seq, "sent all the same"
+        disk.execute("PRAGMA max_page_count = 1000000")
+        told = await rig.after(2 * RETRY_MS)
+        assert (told.health, told.reasons, told.gauges["outbox_in_memory"]) == ("ok", [], 0)
+        assert (told.counters["disk_refusals"], told.counters["events_lost"]) == (1, 0)
+        assert [event.seq for event in rig.line.events] == list(range(1, len(rig.line.events) + 1))
+
+
+async def test_an_outbox_that_cannot_be_read_ends_the_agent(tmp_path):
     rig = Rig(tmp_path / "outbox.db", BIG, {})
     await rig.start()
-    rig.spool._db.execute("PRAGMA max_page_count = 1")  # what a full disk looks like to SQLite
+    rig.spool._disk._db.close()
     with pytest.raises(StoreFault):
-        while True:
-            await rig.enter()
+        await rig.enter()
     assert rig.line.stopped
     assert not rig.radio.running
 

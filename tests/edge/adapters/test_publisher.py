@@ -7,6 +7,7 @@ from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
 from edge.adapters.publisher import LineSettings, Listener, Publisher
+from edge.adapters.system import boot_ms
 from hub.intake.broker import EmbeddedBroker
 from tests.e2e.system import free_port
 from wire.messages import Status, read
@@ -54,8 +55,8 @@ class Hub:
         self.client.loop_start()
         assert self.ready.wait(PATIENCE_S)
 
-    def say(self, leaf, payload):
-        self.client.publish(edge_topic("s1", "e1", leaf), payload, 1)
+    def say(self, leaf, payload, retain=False):
+        self.client.publish(edge_topic("s1", "e1", leaf), payload, 1, retain)
 
     def close(self):
         self.client.disconnect()
@@ -76,7 +77,7 @@ class Edge:
         self.connected, self.disconnected, self.heard = Inbox(), Inbox(), Inbox()
         listener = Listener(self.connected.put, self.disconnected.put, self.heard.put)
         line = LineSettings("127.0.0.1", port, None, None, spread_s=0, reconnect_max_s=0.2)
-        self.publisher = Publisher(line, "s1", "e1", STATUS, listener, lambda: 0.5)
+        self.publisher = Publisher(line, "s1", "e1", STATUS, listener, lambda: 0.5, boot_ms)
 
 
 @pytest.fixture
@@ -103,6 +104,19 @@ def test_acks_and_configurations_are_heard_and_nothing_else(hub, edge):
     hub.say("ack", b"a")
     hub.say("config", b"c")
     assert sorted(edge.heard.wait(2)) == [("ack", b"a"), ("config", b"c")]
+
+
+def test_a_retained_configuration_is_read_and_a_retained_ack_never(broker, hub):
+    hub.say("ack", b"old", retain=True)
+    hub.say("config", b"kept", retain=True)
+    hub.inbox.wait(2)  # both are at the broker
+    edge = Edge(broker.port)
+    edge.publisher.start()
+    assert edge.heard.wait(1) == [("config", b"kept")]
+    hub.say("ack", b"new")
+    assert edge.heard.wait(2)[1] == ("ack", b"new")
+    assert edge.publisher.counts["retained_ignored"] == 1
+    edge.publisher.stop()
 
 
 def test_a_broker_that_dies_is_found_again(broker, edge):

@@ -25,6 +25,9 @@ class NothingAfter:
     def committed(self, tokens, acks, effects):
         pass
 
+    def troubled(self, reason):
+        pass
+
 
 class Api:
     """A hub's API: `call(method, path, body, key)`; keys `staff`, `app`, `pos` exist."""

@@ -2,13 +2,18 @@
 
 import asyncio
 import os
+from dataclasses import replace
 
 import pytest
 
+from hub.core.boots import ALARM_MS
 from hub.core.grants import code_hash
+from hub.core.model import Edge
 from hub.usecases.keys import KeyFor, create_key
 from tests.hub.api.test_app_routes import OFFER
+from tests.hub.build import TENANT
 from tests.store_contract import grant
+from wire.errors import StoreFault
 
 CURVE = {"kind": "linear", "start_bp": 3000, "floor_bp": 500, "life_ms": 600_000}
 
@@ -234,3 +239,44 @@ async def test_health_readiness_and_metrics(api):
     text = (await api.http.get("/metrics")).text
     assert "doorchime_writer_events_total 3.0" in text
     assert "doorchime_writer_waiting 0.0" in text
+
+
+async def test_an_edge_whose_id_two_devices_use_is_shown_with_an_alarm(api):
+    await api.furnish()
+    with api.store.write() as tx:
+        (row,) = tx.find(Edge, {"tenant": TENANT})
+        tx.put([replace(row, boots=[["b1", 0, 0]], cloned_at_ms=api.clock.now_ms())])
+    (shown,) = (await api.ok("GET", "/v1/edges"))["items"]
+    assert shown["alarms"] == ["cloned"]
+    assert "boots" not in shown
+    await api.ok("PUT", "/v1/edges/e1", {"store": "s1", "zone": None})
+    (shown,) = (await api.ok("GET", "/v1/edges"))["items"]
+    assert shown["alarms"] == ["cloned"], "moving an edge does not take the second device away"
+    api.clock.advance(ALARM_MS)
+    (shown,) = (await api.ok("GET", "/v1/edges"))["items"]
+    assert shown["alarms"] == []
+
+
+async def test_a_hub_whose_store_refuses_says_so_and_asks_callers_to_come_back(api):
+    await api.furnish()
+    api.health = api.health._replace(trouble="SQLite: database or disk is full")
+    reply = await api.call("GET", "/readyz")
+    assert (reply.status_code, reply.json()["status"]) == (503, "not_ready")
+    assert "disk is full" in reply.json()["reason"]
+    api.writer.trouble = "SQLite: database or disk is full"
+    body = {"name": "Shop", "tz": "Europe/Vienna", "locale": "de-AT", "currency": "EUR"}
+    reply = await api.call("PUT", "/v1/stores/s2", body)
+    api.writer.trouble = ""
+    assert (reply.status_code, reply.headers["Retry-After"]) == (503, "1")
+    assert "nothing was changed" in reply.json()["detail"]
+
+
+async def test_a_store_that_cannot_be_read_is_busy_and_no_fault_of_the_program(api):
+    class Away:
+        def read(self):
+            raise StoreFault("PostgreSQL cannot be reached")
+
+    api.app.state.context = replace(api.app.state.context, store=Away())
+    reply = await api.call("GET", "/v1/edges")
+    assert reply.status_code == 503
+    assert "cannot be reached" in reply.json()["detail"]

@@ -6,13 +6,13 @@ from random import Random
 import pytest
 
 from hub.core.model import Push
-from hub.ports import Fate, Receipt
+from hub.ports import Busy, Fate, Receipt
 from hub.push.worker import PushWorker
 from hub.stores import open_store
 from tests.fakes import FakeChannel, InlineWriter, ManualClock
 from tests.hub.build import NOON_MS, TENANT
 from tests.hub.usecases.test_deliver import queued, the_push
-from wire.errors import StoreFault
+from wire.errors import BrokenInvariant
 
 PATIENCE_S = 60
 
@@ -170,12 +170,22 @@ async def test_a_full_writer_is_asked_again():
         assert (await note(bench))["state"] == "sent"
 
 
-async def test_a_store_that_cannot_commit_ends_the_worker():
+async def test_a_commit_that_failed_is_tried_again():
     bench = Bench(FakeChannel())
-    bench.writer.failure = StoreFault("disk full")
+    bench.queue(1)
+    bench.writer.failure = Busy("the disk is full")
+    async with bench:
+        await asyncio.sleep(0)
+        bench.writer.failure = None
+        assert (await note(bench))["state"] == "sent"
+
+
+async def test_what_ends_the_writer_ends_the_worker():
+    bench = Bench(FakeChannel())
+    bench.writer.failure = BrokenInvariant("a bug")
     with pytest.raises(BaseExceptionGroup) as caught:
         await bench.worker.run()
-    assert caught.group_contains(StoreFault)
+    assert caught.group_contains(BrokenInvariant)
 
 
 async def test_stop_lets_what_is_in_flight_finish_and_takes_nothing_new():
