@@ -86,7 +86,7 @@ def give_up(tx: Tx, received: Received, rules: Rules, at_ms: int) -> Taken:
     accounts = _accounts(tx, [edge], at_ms)
     _count(accounts, edge, "lost")
     tx.put(list(accounts.values()))
-    return Taken(events=1)
+    return Taken(Effects([{"type": "alarm", "edge": edge.edge, "reason": "poison"}]), events=1)
 
 
 def edges_of(tx: Tx, tenant: str, sources: set[Source]) -> dict[Source, Edge]:

@@ -85,6 +85,7 @@ def test_a_report_that_raises_is_accounted_for_and_the_rest_commits(hub):
     assert hub.accounts() == {"x-till": (2, 1, 1), "x-door": (1, 1, 0)}
     assert all(accounted(row) for row in hub.all(ForeignAccount))
     assert hub.writer.counters["poison"] == 1
+    assert {"type": "alarm", "edge": "x-till", "reason": "poison"} in hub.told.notes
 
 
 def test_strangers_are_counted(hub):
