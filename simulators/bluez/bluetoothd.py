@@ -198,7 +198,7 @@ class Bluetoothd:
 
     def _set(self, call: Call, interface: str, name: str, value: Any, now_ms: int) -> list[Event]:
         done: list[Event] = [Reply(call.token)]
-        adapter = next(one for one in self.adapters.values() if call.path.startswith(one.path))
+        adapter = next(one for one in self.adapters.values() if f"{call.path}/".startswith(f"{one.path}/"))
         if name == "Powered":
             if value and adapter.blocked:
                 raise Refused("Blocked")

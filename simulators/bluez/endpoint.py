@@ -149,7 +149,8 @@ class Endpoint:
             self._signalled(packet, now_ms)
         elif packet.reply_serial in self._asked:
             client, root = self._asked.pop(packet.reply_serial)
-            answer = values_of(packet) if packet.kind == Kind.RETURN else []
+            fine = packet.kind == Kind.RETURN and packet.signature == "a{oa{sa{sv}}}"
+            answer = values_of(packet) if fine else []
             self.say(self.model.listed(client, root, answer[0] if answer else None, now_ms))
         self.look()
 
@@ -157,13 +158,13 @@ class Endpoint:
         sender, root = packet.sender or "", packet.path or "/"
         if self._line is None or sender == self._line.unique:
             return
-        match packet.member, values_of(packet):
-            case "NameOwnerChanged", [str(name), _, ""] if name.startswith(":"):
+        match packet.member, packet.signature, values_of(packet):
+            case "NameOwnerChanged", "sss", [name, _, ""] if name.startswith(":") and sender == names.DBUS:
                 self._clients.discard(name)
                 self.say(self.model.left(name, now_ms))
-            case "InterfacesAdded", [str(path), dict(interfaces)]:
+            case "InterfacesAdded", "oa{sa{sv}}", [path, interfaces]:
                 self.say(self.model.exported(sender, root, path, interfaces, now_ms))
-            case "InterfacesRemoved", [str(path), _]:
+            case "InterfacesRemoved", "oas", [path, _]:
                 self.say(self.model.withdrawn(sender, root, path))
 
     # -- time ------------------------------------------------------------------------------------------------------

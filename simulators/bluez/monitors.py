@@ -121,12 +121,13 @@ def parse(client: str, path: str, given: Mapping[str, Any]) -> Monitor:
     """A monitor from the properties of the client's AdvertisementMonitor1 object.
 
     Raises:
-        ValueError: BlueZ would release it: another type than or_patterns, no usable pattern, thresholds out of range.
+        ValueError, TypeError: BlueZ would release it: another type than or_patterns, no usable pattern, thresholds out
+            of range, or any of them of a type that it cannot have.
     """
     if given.get("Type") != "or_patterns":
         raise ValueError("Type is not or_patterns")
-    patterns = tuple(Pattern(offset, kind, bytes(content)) for offset, kind, content in given.get("Patterns", ()))
-    if not patterns:
+    patterns = tuple(Pattern(offset, kind, content) for offset, kind, content in given.get("Patterns", ()))
+    if not patterns or not all(isinstance(one.content, bytes) for one in patterns):
         raise ValueError("no pattern")
     if any(not one.content or one.offset + len(one.content) > PATTERN_MAX_BYTES for one in patterns):
         raise ValueError("a pattern is empty or reaches past an advertisement")

@@ -14,7 +14,7 @@ from simulators.bluez.wire import BadMessage, length_of, read, write
 from wire.errors import LocalFault
 
 BUFFER_MAX_BYTES = 64 * 1024 * 1024
-"""Waiting for one client; one that reads too slowly is disconnected, as dbus-daemon does at its limit."""
+"""Waiting for one client, above the largest answer; who reads too slowly is disconnected, as dbus-daemon does."""
 
 AUTH_MAX_LINES = 32
 """Lines of an authentication, far above any that succeeds; a line is bounded by the stream's 64 KiB."""

@@ -9,8 +9,8 @@ from enum import IntEnum
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-MAX_MESSAGE_BYTES = 16 * 1024 * 1024
-"""Largest message passed on. The specification allows 128 MiB; the largest here is GetManagedObjects, 20 MB at most."""
+MAX_MESSAGE_BYTES = 128 * 1024 * 1024
+"""Largest message, as the specification has it. GetManagedObjects with all devices that an adapter may have: 12 MB."""
 
 MAX_DEPTH = 32
 """Containers within containers, as the specification limits arrays; deeper ones are an error."""

@@ -115,6 +115,13 @@ def test_properties_are_read_and_written_as_their_types_allow():
     assert desk.mirror.objects[DEVICE][names.DEVICE]["Trusted"] is True
 
 
+def test_hci1_is_not_hci10():
+    desk = Desk(adapters=["hci1", "hci10"])
+    where = {"interface": names.PROPERTIES, "path": "/org/bluez/hci10", "types": {"": "b"}}
+    assert desk.answer("Set", names.ADAPTER, "Powered", False, **where) is None
+    assert [one.powered for one in desk.model.adapters.values()] == [True, False]
+
+
 def test_there_are_no_connections():
     desk = Desk()
     desk.scan(RSSI=-127)

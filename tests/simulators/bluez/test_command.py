@@ -76,6 +76,18 @@ async def test_made_up_beacons_until_sigterm(tmp_path, monkeypatch, more):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.dbus
+async def test_after_kill_9_no_dbus_daemon_is_left(tmp_path, monkeypatch):
+    async with simulator("bluez", "--path", tmp_path / "b", "--daemon") as process:
+        await address_of(process, monkeypatch)
+        reader, writer = await asyncio.open_unix_connection(tmp_path / "b")
+        process.kill()
+        async with asyncio.timeout(WITHIN_S):
+            assert await reader.read() == b""
+        writer.close()
+        await writer.wait_closed()
+
+
 async def test_a_script_begins_with_the_first_scan(tmp_path, monkeypatch):
     script = tmp_path / "s.jsonl"
     script.write_text(
