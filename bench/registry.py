@@ -1,10 +1,14 @@
 """Every benchmark by name. One line each; the function lives in a module of its name."""
 
-from bench import edge
+from bench import edge, ingest, latency
 from bench.measure import Bench
 from wire.errors import BadRequest
 
-BENCHES: dict[str, Bench] = {"edge": edge.run}
+BENCHES: dict[str, Bench] = {
+    "edge": edge.run,
+    "ingest": ingest.run,
+    "latency": latency.run,
+}
 """What can be run."""
 
 NAMES = ("ingest", "edge", "latency", "edge-table", "resolve", "decide", "redeem", "push", "zones", "visits")

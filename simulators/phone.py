@@ -54,7 +54,7 @@ class Phone:
         mine = reply.json()
         self.device, self.profile, self.key = mine["device"], mine["profile"], mine["key"]
         self._topic = mine["push_topic"]
-        key = BeaconKey.model_validate(mine["beacon"])
+        key = BeaconKey(**mine["beacon"])
         self.beacon = Beacon(parse_uuid(key.uuid), key.major, key.minor, -59)
         if consents:
             await self.consent(http, consents)

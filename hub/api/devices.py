@@ -1,5 +1,6 @@
 """`/v1/devices`: a phone or tag joins."""
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Response
@@ -75,7 +76,7 @@ async def enrol(
                 "device": done.device,
                 "profile": done.profile,
                 "key_id": done.key.key,
-                "beacon": done.beacon.model_dump(),
+                "beacon": asdict(done.beacon),
                 "push_topic": push_topic(done.device),
             }
 

@@ -31,8 +31,7 @@ NEEDED = (Purpose.PRESENCE_DETECTION, Purpose.PERSONALISED_OFFERS, Purpose.MARKE
 GONE_GRANT = (GrantState.REVOKED, GrantState.DECLINED)
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(NamedTuple):
     """What happened to one visit, as offers' triggers see it.
 
     `entered_kinds`: zone kinds entered with this event, None for the store itself; `stays`: (zone kind, ms spent
@@ -70,12 +69,12 @@ def triggered(offers: Sequence[tuple[Offer, OfferBody]], moment: Moment, fired: 
     found = []
     for position, (offer, body) in enumerate(offers):
         trigger = body.trigger
-        if offer.offer in fired or (trigger.stores and moment.store not in trigger.stores):
-            continue
         if trigger.on == "enter":
-            if trigger.zone_kind in moment.entered_kinds:
-                found.append(position)
-        elif any(kind == trigger.zone_kind and ms >= trigger.dwell_s * 1000 for kind, ms in moment.stays):
+            met = trigger.zone_kind in moment.entered_kinds
+        else:
+            long_ms = trigger.dwell_s * 1000
+            met = any(ms >= long_ms and kind == trigger.zone_kind for kind, ms in moment.stays)
+        if met and offer.offer not in fired and (not trigger.stores or moment.store in trigger.stores):
             found.append(position)
     return found
 

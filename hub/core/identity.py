@@ -16,9 +16,18 @@ STATIC_TRUST = 40
 """Trust of a static beacon, 0…100: it can be cloned, so below everything a person proves (loyalty id 60, app 80)."""
 
 
+BeaconId = tuple[str, int, int]
+"""UUID, major, minor: a beacon as a key of a dict, since a tuple hashes several times faster than a model."""
+
+
+def beacon_id(beacon: BeaconKey) -> BeaconId:
+    """What tells one beacon from another."""
+    return beacon.uuid, beacon.major, beacon.minor
+
+
 def identity_hash(hmac_key: bytes, namespace: str, value: bytes) -> str:
     """HMAC-SHA256 of namespace and value, hexadecimal; equal values in different namespaces differ."""
-    return hmac.new(hmac_key, namespace.encode() + b"\0" + value, hashlib.sha256).hexdigest()
+    return hmac.digest(hmac_key, namespace.encode() + b"\0" + value, hashlib.sha256).hex()
 
 
 def pseudonym(tenant: str, profile: str) -> str:
@@ -34,9 +43,10 @@ def is_pseudonym(profile: str) -> bool:
     return profile.startswith(ERASED)
 
 
-def beacon_value(beacon: BeaconKey) -> bytes:
+def beacon_value(beacon: BeaconKey | BeaconId) -> bytes:
     """The 20 bytes that identify a beacon."""
-    return parse_uuid(beacon.uuid) + beacon.major.to_bytes(2, "big") + beacon.minor.to_bytes(2, "big")
+    uuid, major, minor = beacon if isinstance(beacon, tuple) else beacon_id(beacon)
+    return parse_uuid(uuid) + major.to_bytes(2, "big") + minor.to_bytes(2, "big")
 
 
 def fingerprint(key: bytes) -> str:

@@ -13,6 +13,7 @@ fired and pushes made count for the whole from now on.
 """
 
 from dataclasses import replace
+from typing import Any
 
 from hub.core import visits
 from hub.core.model import Visit
@@ -103,15 +104,15 @@ def _merge(early: Draft, late: Draft, received_at_ms: int, grace_ms: int) -> Dra
     return kept
 
 
-def _words(early: Draft, late: Draft) -> tuple[dict[str, list[object]], int]:
+def _words(early: Draft, late: Draft) -> tuple[dict[str, list[Any]], int]:
     """What each edge said last, and until when one held the person without having said so in the later visit."""
     edges = {edge: list(entry) for edge, entry in (early.edges | late.edges).items()}
     held_at_ms = early.seen_at_ms
     for edge in early.edges.keys() & late.edges.keys():
-        older, newer = sorted((early.edges[edge], late.edges[edge]), key=lambda entry: int(str(entry[2])))
+        older, newer = sorted((early.edges[edge], late.edges[edge]), key=lambda entry: entry[2])
         word, level, at_ms = newer
         if word == Inside.HEARD:  # samples only, because the later visit did not know that this edge let them in
             word = Inside.IN.value if older[0] in (Inside.IN, Inside.UNKNOWN) else older[0]
-            held_at_ms = max(held_at_ms, int(str(at_ms))) if word == Inside.IN else held_at_ms
+            held_at_ms = max(held_at_ms, at_ms) if word == Inside.IN else held_at_ms
         edges[edge] = [word, older[1] if level is None else level, at_ms]
     return edges, held_at_ms

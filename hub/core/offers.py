@@ -15,6 +15,9 @@ from wire.messages import Level, UnixMs
 COOLDOWN_DEFAULT_S = 7 * 86_400
 """Re-issue cool-down, s: a countdown that starts again within days is a lie (CMA v. Emma Sleep)."""
 
+DAYS = 7  # in a week
+ALL_DAY = ("00:00", "24:00")
+
 LocalTime = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$|^24:00$", description="store's local time")]
 
 
@@ -98,6 +101,8 @@ def open_at(schedule: Schedule, tz: str, at_ms: int) -> bool:
         return False
     if schedule.to_at_ms is not None and at_ms >= schedule.to_at_ms:
         return False
+    if len(set(schedule.weekdays)) == DAYS and (schedule.from_local, schedule.to_local) == ALL_DAY:
+        return True  # no need to know what time it is there
     local = datetime.fromtimestamp(at_ms / 1000, UTC).astimezone(ZoneInfo(tz))
     now, start, end = f"{local:%H:%M}", schedule.from_local, schedule.to_local
     if start <= end:

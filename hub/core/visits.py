@@ -14,6 +14,7 @@ visit. A dead edge means `unknown`, not `gone`.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any, NamedTuple
 
 from hub.core.model import Visit, ZoneStay
 from hub.core.states import VisitState
@@ -39,8 +40,7 @@ class Inside(StrEnum):
     HEARD = "heard"  # samples only: audible there, but that edge never let the person in
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(NamedTuple):
     """One event about one person, in the hub's time.
 
     `source` is the edge, or `app:<device>` for a phone that heard the store itself; `zone` where that edge stands;
@@ -78,7 +78,7 @@ class Draft:
     seen_at_ms: int
     deadline_ms: int | None
     place: Place
-    edges: dict[str, list[object]]
+    edges: dict[str, list[Any]]  # edge → [Inside, level_dbm or None, last_at_ms]
     fired: list[str]
     pushes: int
     opened_by: str
@@ -87,8 +87,7 @@ class Draft:
     into: "Draft | None" = None  # the visit that this one has become part of, see hub.core.merging
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """What one observation did to a visit. `zone` is where the person was at its instant, and since when."""
 
     draft: Draft
@@ -188,32 +187,33 @@ def joins(draft: Draft, at_ms: int, grace_ms: int) -> bool:
 def advance(draft: Draft, seen: Observation, grace_ms: int) -> Step:
     """Apply one observation to the visit it belongs to."""
     opened = draft.before is None and not draft.edges
+    kind, at_ms = seen.kind, seen.at_ms
     entry = draft.edges.get(seen.source)
-    said = entry[0] if entry else None
-    if seen.kind == "enter" or (seen.kind == "sample" and _inside(seen, said)):
+    said = entry[0] if entry is not None else None
+    if kind == "enter" or (kind == "sample" and _inside(seen, said)):
         _note(draft, seen, Inside.IN)
-        draft.entered_at_ms = min(draft.entered_at_ms, seen.at_ms)
-        draft.seen_at_ms = max(draft.seen_at_ms, seen.at_ms)
-    elif seen.kind == "sample":
+        draft.entered_at_ms = min(draft.entered_at_ms, at_ms)
+        draft.seen_at_ms = max(draft.seen_at_ms, at_ms)
+    elif kind == "sample":
         _note(draft, seen, _heard_only(said))
-    elif seen.kind == "exit":
+    elif kind == "exit":
         _note(draft, seen, Inside.OUT)
-        draft.seen_at_ms = max(draft.seen_at_ms, seen.at_ms)
+        draft.seen_at_ms = max(draft.seen_at_ms, at_ms)
     elif said == Inside.IN:
         _note(draft, seen, Inside.UNKNOWN)
-    if seen.kind != "sample" or draft.edges[seen.source][0] == Inside.IN or said == Inside.IN:
+    if kind != "sample" or said == Inside.IN or draft.edges[seen.source][0] == Inside.IN:
         settle(draft, seen.received_at_ms, grace_ms)  # whoever only hears the person vouches for nothing
-    if seen.kind not in ("enter", "sample"):
+    if kind != "sample" and kind != "enter":
         return Step(draft, opened, False, draft.place.zone, draft.place.since_ms)
-    if draft.place.since_ms is not None and seen.at_ms < draft.place.since_ms:  # it cannot end a stay begun later
-        return Step(draft, opened, False, _zone_then(draft, seen.at_ms), seen.at_ms)
+    if draft.place.since_ms is not None and at_ms < draft.place.since_ms:  # it cannot end a stay begun later
+        return Step(draft, opened, False, _zone_then(draft, at_ms), at_ms)
     moved = _move(draft, seen)
     return Step(draft, opened, moved, draft.place.zone, draft.place.since_ms)
 
 
 def _inside(seen: Observation, said: object) -> bool:
     """Whether a sample says that the person is inside."""
-    return said in (Inside.IN, Inside.UNKNOWN) if seen.holds is None else seen.holds
+    return said == Inside.IN or said == Inside.UNKNOWN if seen.holds is None else seen.holds
 
 
 def _heard_only(said: object) -> Inside:
@@ -256,19 +256,21 @@ def close(draft: Draft) -> None:
     end_stay(draft, draft.seen_at_ms)
 
 
-def _note(draft: Draft, seen: Observation, said: Inside) -> None:
-    entry = draft.edges.get(seen.source)
-    level, at_ms = (entry[1], int(str(entry[2]))) if entry else (None, seen.at_ms)
-    if seen.level_dbm is not None and seen.kind != "exit" and seen.at_ms >= at_ms:
-        old = float(str(level)) if level is not None else None
-        level = round(smooth(old, at_ms, seen.level_dbm, seen.at_ms, seen.pace), 1)
-        draft.heard[seen.source] = Heard(seen.zone, level, seen.at_ms, seen.pace)
-    draft.edges[seen.source] = [said.value, level, max(at_ms, seen.at_ms)]
+def _note(draft: Draft, seen: Observation, said: str) -> None:
+    source, heard_at_ms, new_dbm = seen.source, seen.at_ms, seen.level_dbm
+    entry = draft.edges.get(source)
+    level_dbm, at_ms = (entry[1], entry[2]) if entry is not None else (None, heard_at_ms)
+    if heard_at_ms >= at_ms:
+        if new_dbm is not None and seen.kind != "exit":
+            level_dbm = round(smooth(level_dbm, at_ms, new_dbm, heard_at_ms, seen.pace), 1)
+            draft.heard[source] = Heard(seen.zone, level_dbm, heard_at_ms, seen.pace)
+        at_ms = heard_at_ms
+    draft.edges[source] = [said, level_dbm, at_ms]
 
 
 def settle(draft: Draft, received_at_ms: int, grace_ms: int) -> None:
     """The state that follows from what edges last said, and its deadline."""
-    said = {entry[0] for entry in draft.edges.values()}
+    said = [entry[0] for entry in draft.edges.values()]
     if Inside.IN in said:
         draft.state, draft.deadline_ms = VisitState.PRESENT, received_at_ms + SILENCE_MS
     elif Inside.UNKNOWN in said:
@@ -280,13 +282,14 @@ def settle(draft: Draft, received_at_ms: int, grace_ms: int) -> None:
 
 def _move(draft: Draft, seen: Observation) -> bool:
     place = locate(draft.place, draft.heard, seen.at_ms)
-    changed = place.zone != draft.place.zone
-    if changed:
-        end_stay(draft, seen.at_ms)
+    if place.zone == draft.place.zone:
+        draft.place = place
+        return False
+    end_stay(draft, seen.at_ms)
     draft.place = place
-    if changed and place.zone is not None:
+    if place.zone is not None:
         draft.stays.append(ZoneStay(draft.tenant, draft.visit, seen.at_ms, place.zone, None))
-    return changed
+    return True
 
 
 def _zone_then(draft: Draft, at_ms: int) -> str | None:

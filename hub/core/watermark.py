@@ -8,6 +8,7 @@ oldest_seq > upto + 1           the edge no longer has what is missing: jump, an
 """
 
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from hub.core.model import EdgeBoot
@@ -69,32 +70,31 @@ def take(upto: int, own: bool, read: Read) -> Taken:
         taken.losses.append(LossRange(upto + 1, message.oldest_seq - 1, *unknown, reason))
         taken.upto = message.oldest_seq - 1
     bad = {seq: BadEvent(seq, raw, reason) for seq, raw, reason in read.bad}
-    items: list[Any] = [*message.events, *bad.values()] if bad else message.events
-    for item in sorted(items, key=_seq):
+    items: list[Any] = [*message.events, *bad.values()]
+    items.sort(key=attrgetter("seq"))
+    upto, events = taken.upto, taken.events
+    for item in items:
         seq = item.seq
-        if seq <= taken.upto:
+        if seq <= upto:
             taken.duplicates += 1
             continue
         first_seq = min(item.first_seq, seq) if isinstance(item, LostEvent) else seq
-        if first_seq > taken.upto + 1:
+        if first_seq > upto + 1:
             taken.gap = True
             break
         if isinstance(item, PresenceEvent):
-            taken.events.append(item)
+            events.append(item)
         elif isinstance(item, LostEvent):
-            whole = first_seq == taken.upto + 1
+            whole = first_seq == upto + 1
             counts = (item.samples, item.enters, item.exits) if whole else (UNKNOWN_COUNT,) * 3
-            taken.losses.append(LossRange(taken.upto + 1, seq, *counts, item.reason))
+            taken.losses.append(LossRange(upto + 1, seq, *counts, item.reason))
         elif isinstance(item, BadEvent):
             taken.bad.append(item)
         else:
             taken.unread += 1
-        taken.upto = seq
+        upto = seq
+    taken.upto = upto
     return taken
-
-
-def _seq(item: Any) -> int:
-    return int(item.seq)
 
 
 def accounted(row: EdgeBoot) -> bool:

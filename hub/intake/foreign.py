@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from hub.core.foreign import ESPRESENSE_BASE, NODE, Kind, Life, NodeStatus, Report, Source, base_of, prolong
 from wire import ibeacon
 from wire.errors import BadFrame, BadMessage, BadTopic, RemoteFault
-from wire.messages import BeaconKey
+from wire.messages import U16, BeaconKey, Uuid
 
 MAX_BYTES = 8_192
 """Largest message read, bytes: ESPresense's documents have 2 KiB at most, those of Theengs less."""
@@ -55,6 +55,14 @@ class Said(NamedTuple):
     source: Source
     news: Report | NodeStatus | None
     private: bool = False
+
+
+class _Key(BaseModel):
+    """A beacon, strictly: a number that came as text is refused."""
+
+    uuid: Uuid
+    major: U16
+    minor: U16
 
 
 class _Level(BaseModel):
@@ -171,7 +179,8 @@ def _raw(raw: Any) -> BeaconKey:
 
 
 def _key(uuid: str, major: Any, minor: Any) -> BeaconKey:
-    return _checked(BeaconKey, {"uuid": uuid, "major": major, "minor": minor})
+    found = _checked(_Key, {"uuid": uuid, "major": major, "minor": minor})
+    return BeaconKey(uuid=found.uuid, major=found.major, minor=found.minor)
 
 
 def _is_ours(beacon: BeaconKey, ours: Ours) -> bool:

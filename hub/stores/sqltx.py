@@ -12,7 +12,7 @@ from hub.core.model import Push, Visit
 from hub.core.states import WAITING_PUSH, PushState
 from hub.ports import Key, R
 from hub.stores.erasure import erase, expire
-from hub.stores.rows import column, decoder, encoder, key_of, plain
+from hub.stores.rows import column, decoder, encoder, key_reader, plain
 from hub.stores.schema import BY_RECORD, TABLES, Table
 from wire.errors import StoreFault
 
@@ -88,26 +88,25 @@ class SqlTx(ABC):
         found = self.rows(
             f'SELECT {self.selected(table)} FROM {source} CROSS JOIN "{table.name}" t WHERE {match}', args
         )
-        return [decoder(table)(row) for row in found]
+        return list(map(decoder(table), found))
 
     def put(self, rows: Sequence[Any]) -> None:
         """Insert or replace."""
         if not rows:
             return
         table = BY_RECORD[type(rows[0])]
-        last = {key_of(table, row): row for row in rows}  # of two versions of one row the later counts
+        read_key = key_reader(table)
+        last = {read_key(row): row for row in rows}  # of two versions of one row the later counts
         rest = [name for name in table.names if name not in table.key]
         changes = ", ".join(f'"{name}" = excluded."{name}"' for name in rest)
-        encode = encoder(table)
-        values = [encode(row) for row in last.values()]
+        values = list(map(encoder(table), last.values()))
         self.write_many(table, values, f"ON CONFLICT ({quoted(*table.key)}) DO UPDATE SET {changes}")
 
     def insert(self, rows: Sequence[Any]) -> None:
         """Insert only."""
         if rows:
             table = BY_RECORD[type(rows[0])]
-            encode = encoder(table)
-            self.write_many(table, [encode(row) for row in rows], "")
+            self.write_many(table, list(map(encoder(table), rows)), "")
 
     def delete(self, kind: type[Any], keys: Sequence[Key]) -> int:
         """By primary key."""
@@ -138,7 +137,7 @@ class SqlTx(ABC):
             args += list(after)
         order = ", ".join(self._order(table, where, name) + (" DESC" if newest_first else "") for name in table.key)
         sql = f'SELECT {self.selected(table)} FROM "{table.name}" t WHERE {condition} ORDER BY {order} LIMIT ?'
-        return [decoder(table)(row) for row in self.rows(sql, [*args, limit])]
+        return list(map(decoder(table), self.rows(sql, [*args, limit])))
 
     def _order(self, table: Table, where: Mapping[str, Any], name: str) -> str:
         """The sort key; subclasses may keep the planner from walking the primary key when a better index filters."""
@@ -154,7 +153,7 @@ class SqlTx(ABC):
         """By deadline."""
         table = BY_RECORD[kind]
         sql = f'SELECT {self.selected(table)} FROM "{table.name}" t WHERE "{column}" <= ? ORDER BY "{column}" LIMIT ?'
-        return [decoder(table)(row) for row in self.rows(sql, [now_ms, limit])]
+        return list(map(decoder(table), self.rows(sql, [now_ms, limit])))
 
     def swap(self, kind: type[Any], key: Key, expect: Mapping[str, Any], change: Mapping[str, Any]) -> bool:
         """Compare and set."""
@@ -177,7 +176,7 @@ class SqlTx(ABC):
             "AND t.entered_at_ms <= k.k4",
             args,
         )
-        return [decoder(table)(row) for row in found]
+        return list(map(decoder(table), found))
 
     def take_pushes(self, tenant: str, now_ms: int, lease_until_ms: int, limit: int) -> list[Push]:
         """Lease."""
@@ -190,7 +189,7 @@ class SqlTx(ABC):
             f"RETURNING {self.selected(table)}",
             [lease_until_ms, tenant, now_ms, limit],
         )
-        taken: list[Push] = [decoder(table)(row) for row in found]
+        taken: list[Push] = list(map(decoder(table), found))
         return sorted(taken, key=lambda push: (push.expires_at_ms, push.push))
 
     skip_locked = ""

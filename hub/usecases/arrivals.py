@@ -5,13 +5,14 @@ keys → load → pure core → save: at most one statement per table, whatever 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 from hub.core import decision, grants, merging, visits
 from hub.core.foreign import ENTER_DBM, MAX_TRACKS, pace_of
 from hub.core.model import Consent, Decision, Device, Edge, Grant, Offer, Profile, Push, Shop, Zone
 from hub.core.offers import OfferBody, content_for, current
-from hub.core.states import PushState, VisitState, ZoneKind
+from hub.core.states import Purpose, PushState, VisitState, ZoneKind
 from hub.core.visits import Draft, Observation, Step
 from hub.core.zones import Pace
 from hub.ports import NewId, Tx
@@ -68,7 +69,6 @@ class _Group:
     tx: Tx
     rules: Rules
     place: _Place
-    purposes: dict[str, dict[str, int]]
     at_ms: int
     new_id: NewId
     effects: Effects
@@ -78,8 +78,7 @@ class _Group:
     pushes: list[Push] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class _Happening:
+class _Happening(NamedTuple):
     """A step that matters beyond its visit: a presence in a door zone, or a moment that may trigger offers."""
 
     one: Observation
@@ -90,31 +89,26 @@ class _Happening:
 
 @dataclass(frozen=True, slots=True)
 class _Owned:
-    """What the people of the happenings have."""
+    """What the people of the happenings have: those at a door, what can be locked; those decided about, everything."""
 
     grants: dict[str, list[Grant]]
     devices: dict[str, list[Device]]
     locales: dict[str, str]
+    purposes: dict[str, set[str]]
 
 
-def purposes_in_force(tx: Tx, tenant: str, profiles: Sequence[str]) -> dict[str, dict[str, int]]:
-    """Per profile, the purposes agreed to of those a push needs, and since when (Unix ms). No row: fail closed."""
-    keys = [(tenant, profile, purpose.value) for profile in profiles for purpose in decision.NEEDED]
-    found: dict[str, dict[str, int]] = {profile: {} for profile in profiles}
-    for row in tx.get(Consent, keys):
-        if row.given:
-            found[row.profile][row.purpose] = row.at_ms
-    return found
+def detectable_since(tx: Tx, tenant: str, profiles: Sequence[str]) -> dict[str, int]:
+    """Since when (Unix ms) each of these people agrees to presence detection. Who does not is left out: fail closed."""
+    keys = [(tenant, profile, Purpose.PRESENCE_DETECTION.value) for profile in profiles]
+    return {row.profile: row.at_ms for row in tx.get(Consent, keys) if row.given}
 
 
-def arrive(
-    tx: Tx, seen: Sequence[Observation], purposes: dict[str, dict[str, int]], rules: Rules, at_ms: int, new_id: NewId
-) -> Effects:
+def arrive(tx: Tx, seen: Sequence[Observation], rules: Rules, at_ms: int, new_id: NewId) -> Effects:
     """Advance visits by observations of people who consented to presence detection, in the order given."""
     if not seen:
         return Effects()
     place = _load_place(tx, rules.tenant, sorted({one.store for one in seen}))
-    group = _Group(tx, rules, place, purposes, at_ms, new_id, Effects())
+    group = _Group(tx, rules, place, at_ms, new_id, Effects())
     steps = _advance(group, seen)
     _note_visits(group, steps)
     _lock_and_decide(group, steps)
@@ -141,11 +135,34 @@ def _load_place(tx: Tx, tenant: str, stores: list[str]) -> _Place:
 
 
 def _advance(group: _Group, seen: Sequence[Observation]) -> list[tuple[Observation, Step]]:
+    near, saved, grace_ms = _load_visits(group, seen), group.visits, group.rules.grace_ms
+    steps: list[tuple[Observation, Step]] = []
+    for one in seen:
+        drafts = near[one.profile, one.store]
+        draft = merging.belonging(drafts, one, grace_ms)
+        if draft is not None and draft.state == VisitState.CLOSED and one.holds is False:
+            continue  # who is gone comes back by being let in
+        if draft is None:
+            if one.kind != "enter":
+                continue  # only an enter opens a visit: a sample may be somebody on the pavement
+            draft = visits.open_visit(group.rules.tenant, group.new_id(), one)
+            drafts.append(draft)
+        saved[draft.visit] = draft
+        steps.append((one, visits.advance(draft, one, grace_ms)))
+        if len(drafts) > 1:
+            saved.update((draft.visit, draft) for draft in merging.tidy(drafts, one.received_at_ms, grace_ms))
+    end_others(group.tx, group.rules.tenant, saved, group.place.zone_of)
+    return steps
+
+
+def _load_visits(group: _Group, seen: Sequence[Observation]) -> dict[tuple[str, str], list[Draft]]:
+    """Per (profile, store), in order of entry, every visit that one of these observations could belong to."""
     rules = group.rules
     spans: dict[tuple[str, str], tuple[int, int]] = {}
     for one in seen:
-        low, high = spans.get((one.profile, one.store), (one.at_ms, one.at_ms))
-        spans[one.profile, one.store] = (min(low, one.at_ms), max(high, one.at_ms))
+        key, at_ms = (one.profile, one.store), one.at_ms
+        low, high = spans.get(key, (at_ms, at_ms))
+        spans[key] = (min(low, at_ms), max(high, at_ms))
     reach_ms = max(visits.UNKNOWN_MS, rules.grace_ms)
     keys = [  # up to now: news of last week must know of a visit that followed
         (rules.tenant, profile, store, low - reach_ms, max(high, group.at_ms) + rules.grace_ms)
@@ -156,25 +173,8 @@ def _advance(group: _Group, seen: Sequence[Observation]) -> list[tuple[Observati
         if visit.state != VisitState.MERGED:
             near[visit.profile, visit.store].append(visits.load(visit, group.place.zone_of, group.place.pace_of))
     for drafts in near.values():
-        drafts.sort(key=lambda draft: draft.entered_at_ms)
-    steps: list[tuple[Observation, Step]] = []
-    for one in seen:
-        drafts = near[one.profile, one.store]
-        draft = merging.belonging(drafts, one, rules.grace_ms)
-        if draft is not None and draft.state == VisitState.CLOSED and one.holds is False:
-            continue  # who is gone comes back by being let in
-        if draft is None:
-            if one.kind != "enter":
-                continue  # only an enter opens a visit: a sample may be somebody on the pavement
-            draft = visits.open_visit(rules.tenant, group.new_id(), one)
-            drafts.append(draft)
-        group.visits[draft.visit] = draft
-        steps.append((one, visits.advance(draft, one, rules.grace_ms)))
-        if len(drafts) > 1:
-            changed = merging.tidy(drafts, one.received_at_ms, rules.grace_ms)
-            group.visits.update((draft.visit, draft) for draft in changed)
-    end_others(group.tx, rules.tenant, group.visits, group.place.zone_of)
-    return steps
+        drafts.sort(key=attrgetter("entered_at_ms"))
+    return near
 
 
 def _note_visits(group: _Group, steps: Sequence[tuple[Observation, Step]]) -> None:
@@ -188,23 +188,23 @@ def _note_visits(group: _Group, steps: Sequence[tuple[Observation, Step]]) -> No
     group.effects.notes.extend(merge_notes(group.visits.values()))
 
 
-def _happenings(group: _Group, steps: Sequence[tuple[Observation, Step]], dwell: bool) -> list[_Happening]:
-    found = []
+def _happenings(group: _Group, steps: Sequence[tuple[Observation, Step]], dwelling: frozenset[str]) -> list[_Happening]:
+    """Steps that matter; `dwelling` are the offers that wait for time spent."""
+    kinds, found = group.place.kinds, []
     for one, step in steps:
-        if one.kind not in ("enter", "sample"):
+        if one.kind != "sample" and one.kind != "enter":
             continue
-        draft = merging.root(step.draft)
-        opened = step.opened and draft is step.draft
-        zone = step.zone
-        kind = group.place.kinds.get((one.store, zone)) if zone is not None else None
+        draft, zone = merging.root(step.draft), step.zone
+        kind = kinds.get((one.store, zone)) if zone is not None else None
         at_door = kind == ZoneKind.DOOR and one.zone == zone
+        opened = step.opened and draft is step.draft
         moment = None
-        if not one.late and (dwell or opened or step.zone_changed):
+        if not one.late and (opened or step.zone_changed or not dwelling.issubset(draft.fired)):
             entered = (*((None,) if opened else ()), *((kind,) if step.zone_changed and kind else ()))
-            stays: list[tuple[str | None, int]] = [(None, one.at_ms - draft.entered_at_ms)]
+            stays: tuple[tuple[str | None, int], ...] = ((None, one.at_ms - draft.entered_at_ms),)
             if kind is not None and step.zone_since_ms is not None:
-                stays.append((kind, one.at_ms - step.zone_since_ms))
-            moment = decision.Moment(one.store, one.at_ms, entered, tuple(stays))
+                stays = (*stays, (kind, one.at_ms - step.zone_since_ms))
+            moment = decision.Moment(one.store, one.at_ms, entered, stays)
         if at_door or moment is not None:
             found.append(_Happening(one, draft, at_door, moment))
     return found
@@ -213,14 +213,22 @@ def _happenings(group: _Group, steps: Sequence[tuple[Observation, Step]], dwell:
 def _lock_and_decide(group: _Group, steps: Sequence[tuple[Observation, Step]]) -> None:
     live = {"tenant": group.rules.tenant, "state": "live", "superseded_at_ms": None}
     offers = current(group.tx.find(Offer, live, limit=MANY))
-    happenings = _happenings(group, steps, any(body.trigger.on == "dwell" for _, body in offers))
-    hits = [
-        decision.triggered(offers, one.moment, one.draft.fired) if one.moment is not None else [] for one in happenings
-    ]
-    pairs = [(happening, hit) for happening, hit in zip(happenings, hits, strict=True) if happening.at_door or hit]
+    dwelling = frozenset(offer.offer for offer, body in offers if body.trigger.on == "dwell")
+    at_door: set[str] = set()
+    deciding: set[str] = set()
+    pairs = []
+    for happening in _happenings(group, steps, dwelling):
+        one, draft, door, moment = happening
+        hit = decision.triggered(offers, moment, draft.fired) if moment is not None else []
+        if door:
+            at_door.add(one.profile)
+        if hit:
+            deciding.add(one.profile)
+        if door or hit:
+            pairs.append((happening, hit))
     if not pairs:
         return
-    owned = _load_owned(group, sorted({happening.one.profile for happening, _ in pairs}))
+    owned = _load_owned(group, sorted(at_door - deciding), sorted(deciding))
     for happening, hit in pairs:
         if happening.at_door:
             _lock(group, happening.one, owned.grants[happening.one.profile])
@@ -230,16 +238,26 @@ def _lock_and_decide(group: _Group, steps: Sequence[tuple[Observation, Step]]) -
             _decide(group, happening, fresh, owned)
 
 
-def _load_owned(group: _Group, profiles: list[str]) -> _Owned:
+def _load_owned(group: _Group, at_door: list[str], deciding: list[str]) -> _Owned:
     tx, tenant = group.tx, group.rules.tenant
-    owned: dict[str, list[Grant]] = {profile: [] for profile in profiles}
-    for grant in tx.find(Grant, {"tenant": tenant, "profile": profiles}, limit=MANY):
-        owned[grant.profile].append(grant)
-    devices: dict[str, list[Device]] = {profile: [] for profile in profiles}
-    for device in tx.find(Device, {"tenant": tenant, "profile": profiles, "dead_at_ms": None}, limit=MANY):
-        devices[device.profile].append(device)
-    rows = tx.get(Profile, [(tenant, profile) for profile in profiles])
-    return _Owned(owned, devices, {row.profile: row.locale for row in rows})
+    owned: dict[str, list[Grant]] = {profile: [] for profile in (*at_door, *deciding)}
+    devices: dict[str, list[Device]] = {profile: [] for profile in deciding}
+    purposes: dict[str, set[str]] = {profile: set() for profile in deciding}
+    locales: dict[str, str] = {}
+    if at_door:
+        for grant in tx.find(Grant, {"tenant": tenant, "profile": at_door, "lock_at_ms": None}, limit=MANY):
+            owned[grant.profile].append(grant)
+    if deciding:
+        for grant in tx.find(Grant, {"tenant": tenant, "profile": deciding}, limit=MANY):
+            owned[grant.profile].append(grant)
+        for device in tx.find(Device, {"tenant": tenant, "profile": deciding, "dead_at_ms": None}, limit=MANY):
+            devices[device.profile].append(device)
+        asked = [(tenant, profile, purpose.value) for profile in deciding for purpose in decision.NEEDED]
+        for consent in tx.get(Consent, asked):
+            if consent.given:
+                purposes[consent.profile].add(consent.purpose)
+        locales = {row.profile: row.locale for row in tx.get(Profile, [(tenant, profile) for profile in deciding])}
+    return _Owned(owned, devices, locales, purposes)
 
 
 def _lock(group: _Group, one: Observation, owned: list[Grant]) -> None:
@@ -279,7 +297,7 @@ def _decide(group: _Group, happening: _Happening, fresh: list[tuple[Offer, Offer
     draft.fired.extend(offer.offer for offer, _ in fresh)
     person = decision.Person(
         one.profile,
-        group.purposes.get(one.profile, {}),
+        owned.purposes[one.profile],
         owned.devices[one.profile],
         owned.grants[one.profile],
         draft.pushes,

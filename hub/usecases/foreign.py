@@ -13,14 +13,14 @@ from typing import NamedTuple
 from hub.core import foreign
 from hub.core.foreign import Fact, Life, NodeStatus, Report, Source
 from hub.core.foreign_records import ForeignAccount, ForeignTrack
+from hub.core.identity import BeaconId, beacon_id
 from hub.core.model import Edge, Quarantine
 from hub.core.visits import Observation
 from hub.ports import NewId, Tx
-from hub.usecases.arrivals import MANY, Effects, Rules, arrive, purposes_in_force
+from hub.usecases.arrivals import MANY, Effects, Rules, arrive, detectable_since
 from hub.usecases.deadlines import SWEEP_ROWS
 from hub.usecases.edges import lose_edge
 from hub.usecases.presence import may_know, owners_of
-from wire.messages import BeaconKey
 
 
 class Received(NamedTuple):
@@ -52,8 +52,8 @@ class _Group:
     """Reports taken together: what is known of them and what will be saved."""
 
     accounts: dict[str, ForeignAccount]
-    owner: dict[BeaconKey, str]
-    purposes: dict[str, dict[str, int]]
+    owner: dict[BeaconId, str]
+    since_ms: dict[str, int]  # profile → when consent to presence detection began
     tracks: dict[tuple[str, str, str], ForeignTrack]
     room: int
     seen: list[Observation] = field(default_factory=list)
@@ -111,7 +111,7 @@ def sweep(
     if not due:
         return Effects()
     edges = {row.edge: row for row in tx.get(Edge, sorted({(rules.tenant, track.edge) for track in due}))}
-    purposes = purposes_in_force(tx, rules.tenant, sorted({track.profile for track in due}))
+    since_ms = detectable_since(tx, rules.tenant, sorted({track.profile for track in due}))
     kept, ended, seen = [], [], []
     for track in due:
         edge = edges.get(track.edge)
@@ -124,9 +124,9 @@ def sweep(
             kept.append(left)
         else:
             ended.append((track.tenant, track.edge, track.profile))
-        if edge is not None and fact is not None and may_know(purposes[track.profile], fact.at_ms):
+        if edge is not None and fact is not None and may_know(since_ms.get(track.profile), fact.at_ms):
             seen.append(_observe(edge, track.profile, fact, None, at_ms, "silence"))
-    effects = arrive(tx, seen, purposes, rules, at_ms, new_id)
+    effects = arrive(tx, seen, rules, at_ms, new_id)
     tx.put(kept)
     tx.delete(ForeignTrack, ended)
     return effects
@@ -160,7 +160,7 @@ def _commit(
     group = _load(tx, reports, rules, at_ms)
     for heard in reports:
         _follow(group, heard, rules, at_ms)
-    effects = arrive(tx, group.seen, group.purposes, rules, at_ms, new_id)
+    effects = arrive(tx, group.seen, rules, at_ms, new_id)
     tx.put(list(group.tracks.values()))
     tx.put(list(group.accounts.values()))
     taken.events += len(reports)
@@ -171,7 +171,8 @@ def _commit(
 def _load(tx: Tx, reports: Sequence[_Heard], rules: Rules, at_ms: int) -> _Group:
     tenant = rules.tenant
     owner = owners_of(tx, rules, (one.report.beacon for one in reports))
-    named = {(tenant, one.edge.edge, owner[one.report.beacon]) for one in reports if one.report.beacon in owner}
+    heard = {(one.edge.edge, beacon_id(one.report.beacon)) for one in reports}
+    named = {(tenant, edge, owner[beacon]) for edge, beacon in heard if beacon in owner}
     tracks = {(row.tenant, row.edge, row.profile): row for row in tx.get(ForeignTrack, sorted(named))}
     room = 0
     if named - tracks.keys():
@@ -179,7 +180,7 @@ def _load(tx: Tx, reports: Sequence[_Heard], rules: Rules, at_ms: int) -> _Group
     return _Group(
         accounts=_accounts(tx, [one.edge for one in reports], at_ms),
         owner=owner,
-        purposes=purposes_in_force(tx, tenant, sorted(set(owner.values()))),
+        since_ms=detectable_since(tx, tenant, sorted(set(owner.values()))),
         tracks=tracks,
         room=room,
     )
@@ -187,11 +188,11 @@ def _load(tx: Tx, reports: Sequence[_Heard], rules: Rules, at_ms: int) -> _Group
 
 def _follow(group: _Group, one: _Heard, rules: Rules, at_ms: int) -> None:
     """Apply one report and account for it."""
-    edge, profile = one.edge, group.owner.get(one.report.beacon)
+    edge, profile = one.edge, group.owner.get(beacon_id(one.report.beacon))
     if profile is None:
         _count(group.accounts, edge, "identity_refused")
         return
-    if not may_know(group.purposes[profile], one.at_ms):
+    if not may_know(group.since_ms.get(profile), one.at_ms):
         _count(group.accounts, edge, "consent_refused")
         return
     key = (edge.tenant, edge.edge, profile)
@@ -205,7 +206,7 @@ def _follow(group: _Group, one: _Heard, rules: Rules, at_ms: int) -> None:
     _count(group.accounts, edge, "committed")
     number = str(group.accounts[edge.edge].received)
     seen = _observe(edge, profile, fact, one.report.rssi_dbm, one.at_ms, number)
-    group.seen.append(replace(seen, late=at_ms - one.at_ms > rules.late_ms, holds=track.present))
+    group.seen.append(seen._replace(late=at_ms - one.at_ms > rules.late_ms, holds=track.present))
 
 
 def _observe(

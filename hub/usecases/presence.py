@@ -7,16 +7,16 @@ a message that raises is set aside by the caller with `set_aside`, so that the r
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from hub.core import clock, watermark
 from hub.core.boots import alive
-from hub.core.identity import BEACON, beacon_value, identity_hash
+from hub.core.identity import BEACON, BeaconId, beacon_id, beacon_value, identity_hash
 from hub.core.model import Edge, EdgeBoot, Identity, Loss, Quarantine
-from hub.core.states import Purpose
 from hub.core.visits import Observation
 from hub.ports import NewId, Tx
-from hub.usecases.arrivals import Effects, Rules, arrive, purposes_in_force
+from hub.usecases.arrivals import Effects, Rules, arrive, detectable_since
 from hub.usecases.edges import cloned_note
 from wire.messages import BeaconKey, Presence, PresenceEvent, Read
 
@@ -69,8 +69,8 @@ def commit_presence(tx: Tx, batches: Sequence[Batch], rules: Rules, at_ms: int, 
     """
     done = Committed()
     fresh = _take(tx, batches, rules, at_ms, done)
-    seen, purposes = _identify(tx, fresh, rules)
-    alarms, done.effects = done.effects.notes, arrive(tx, seen, purposes, rules, at_ms, new_id)
+    seen = _identify(tx, fresh, rules)
+    alarms, done.effects = done.effects.notes, arrive(tx, seen, rules, at_ms, new_id)
     done.effects.notes += alarms
     tx.put([one.row for one in fresh.values()])
     for one in fresh.values():
@@ -134,63 +134,59 @@ def _running(edge: Edge, row: EdgeBoot, sent_mono_ms: int | None, at_ms: int, do
     return seen.edge
 
 
-def _identify(
-    tx: Tx, fresh: dict[tuple[str, str], _Fresh], rules: Rules
-) -> tuple[list[Observation], dict[str, dict[str, int]]]:
+def _identify(tx: Tx, fresh: dict[tuple[str, str], _Fresh], rules: Rules) -> list[Observation]:
+    """Whom the events are about, as far as they agreed to be known; the others are only counted. In order of time."""
     owner = owners_of(tx, rules, (event.beacon for one in fresh.values() for event, _, _ in one.events))
-    purposes = purposes_in_force(tx, rules.tenant, sorted(set(owner.values())))
+    since_ms = detectable_since(tx, rules.tenant, sorted(set(owner.values())))
     seen: list[Observation] = []
     for (edge, boot), one in fresh.items():
-        committed = consent_refused = identity_refused = 0
+        before = len(seen)
+        consent_refused = identity_refused = 0
         for event, received_at_ms, earlier in one.events:
-            profile = owner.get(event.beacon)
-            at = clock.instant(one.row, event.observed_mono_ms, received_at_ms)
+            profile = owner.get(beacon_id(event.beacon))
             if profile is None:
                 identity_refused += 1
-            elif not may_know(purposes[profile], at.at_ms):
+                continue
+            at_ms, error_ms, source = clock.instant(one.row, event.observed_mono_ms, received_at_ms)
+            if not may_know(since_ms.get(profile), at_ms):
                 consent_refused += 1
-            else:
-                committed += 1
-                late = earlier or at.source == "unknown" or received_at_ms - at.at_ms > rules.late_ms
-                seen.append(
-                    Observation(
-                        profile=profile,
-                        store=one.store,
-                        source=edge,
-                        zone=one.zone,
-                        kind=event.kind,
-                        at_ms=at.at_ms,
-                        error_ms=at.error_ms,
-                        received_at_ms=received_at_ms,
-                        late=late,
-                        level_dbm=event.rssi_dbm if event.n else None,
-                        trigger=f"{edge}/{boot}/{event.seq}",
-                    )
+                continue
+            seen.append(
+                Observation(
+                    profile=profile,
+                    store=one.store,
+                    source=edge,
+                    zone=one.zone,
+                    kind=event.kind,
+                    at_ms=at_ms,
+                    error_ms=error_ms,
+                    received_at_ms=received_at_ms,
+                    late=earlier or source == "unknown" or received_at_ms - at_ms > rules.late_ms,
+                    level_dbm=event.rssi_dbm if event.n else None,
+                    trigger=f"{edge}/{boot}/{event.seq}",
                 )
+            )
         one.row = replace(
             one.row,
-            committed=one.row.committed + committed,
+            committed=one.row.committed + len(seen) - before,
             consent_refused=one.row.consent_refused + consent_refused,
             identity_refused=one.row.identity_refused + identity_refused,
         )
-    seen.sort(key=lambda each: each.at_ms)
-    return seen, purposes
+    seen.sort(key=attrgetter("at_ms"))
+    return seen
 
 
-def owners_of(tx: Tx, rules: Rules, beacons: Iterable[BeaconKey]) -> dict[BeaconKey, str]:
+def owners_of(tx: Tx, rules: Rules, beacons: Iterable[BeaconKey]) -> dict[BeaconId, str]:
     """Whose beacons these are, by profile; those of nobody are left out."""
-    hashes: dict[BeaconKey, str] = {}
-    for beacon in beacons:
-        if beacon not in hashes:
-            hashes[beacon] = identity_hash(rules.hmac_key, BEACON, beacon_value(beacon))
-    keys = [(rules.tenant, BEACON, value) for value in sorted(set(hashes.values()))]
+    named = {beacon_id(beacon) for beacon in beacons}
+    hashes = {one: identity_hash(rules.hmac_key, BEACON, beacon_value(one)) for one in named}
+    keys = [(rules.tenant, BEACON, value) for value in sorted(hashes.values())]
     owner = {row.value_hash: row.profile for row in tx.get(Identity, keys) if row.valid_to_ms is None}
-    return {beacon: owner[value] for beacon, value in hashes.items() if value in owner}
+    return {one: owner[value] for one, value in hashes.items() if value in owner}
 
 
-def may_know(purposes: dict[str, int], at_ms: int) -> bool:
+def may_know(since_ms: int | None, at_ms: int) -> bool:
     """Consent covers what happens after it was given, never what happened before."""
-    since_ms = purposes.get(Purpose.PRESENCE_DETECTION)
     return since_ms is not None and at_ms >= since_ms
 
 
@@ -252,9 +248,9 @@ def record_sighting(tx: Tx, report: SightingReport, rules: Rules, at_ms: int, ne
     The phone's clock only orders its own reports: the instant is never after `at_ms`, and what is older than the
     late limit triggers nothing.
     """
-    purposes = purposes_in_force(tx, report.tenant, [report.profile])
+    since_ms = detectable_since(tx, report.tenant, [report.profile]).get(report.profile)
     seen_at_ms = min(report.at_ms, at_ms)
-    if not may_know(purposes[report.profile], seen_at_ms):
+    if not may_know(since_ms, seen_at_ms):
         return None
     one = Observation(
         profile=report.profile,
@@ -269,7 +265,7 @@ def record_sighting(tx: Tx, report: SightingReport, rules: Rules, at_ms: int, ne
         level_dbm=None,
         trigger=f"app-{report.device}/{report.nonce}",
     )
-    return arrive(tx, [one], purposes, rules, at_ms, new_id)
+    return arrive(tx, [one], rules, at_ms, new_id)
 
 
 def _own(row: EdgeBoot | None, rules: Rules) -> bool:
@@ -333,8 +329,7 @@ def replay(tx: Tx, row: Quarantine, rules: Rules, at_ms: int, new_id: NewId) -> 
     # `seq` is the first of the message that was new when it was set aside
     events = [event for event in message.events if isinstance(event, PresenceEvent) and event.seq >= row.seq]
     fresh = _Fresh(boots[0], edges[0].store, edges[0].zone, [(event, row.at_ms, True) for event in events])
-    seen, purposes = _identify(tx, {(row.edge, row.boot): fresh}, rules)
-    arrive(tx, seen, purposes, rules, at_ms, new_id)
+    arrive(tx, _identify(tx, {(row.edge, row.boot): fresh}, rules), rules, at_ms, new_id)
     tx.put([replace(fresh.row, quarantined=fresh.row.quarantined - len(events))])
     tx.delete(Quarantine, [(row.tenant, row.quarantine)])
     return len(events)

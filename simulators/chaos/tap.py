@@ -78,7 +78,7 @@ class Tap:
 
     def _said(self, edge: str, message: Presence) -> None:
         self._know(edge, message.boot)
-        events = [event.model_dump(mode="json") for event in message.events]
+        events = message.model_dump(mode="json", include={"events"})["events"]
         self._write({"edge": edge, "boot": message.boot, "earlier": message.sent_mono_ms is None, "events": events})
         if events:
             key = (edge, message.boot)

@@ -1,7 +1,5 @@
 """One visit per stay, whatever the order, the edges and their deaths."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -110,12 +108,12 @@ def test_whoever_only_hears_somebody_vouches_for_nothing():
 )
 def test_a_source_that_knows_whom_it_holds_needs_no_memory(before, holds, after, state):
     first = [seen("enter")] if before == "enter" else [seen("enter"), seen(before)]
-    draft = visit_after(*first, replace(seen(at_ms=1000), holds=holds))
+    draft = visit_after(*first, seen(at_ms=1000)._replace(holds=holds))
     assert (draft.edges["e-door"][0], draft.state) == (after, state)
 
 
 def test_a_source_that_holds_somebody_counts_in_a_visit_that_it_did_not_open():
-    held = replace(seen(at_ms=1000, edge="e-floor"), holds=True)
+    held = seen(at_ms=1000, edge="e-floor")._replace(holds=True)
     draft = visit_after(seen("enter"), held, seen("exit", 2000))
     assert draft.state == VisitState.PRESENT
 
@@ -128,7 +126,7 @@ def test_a_record_survives_being_stored():
 
 def test_a_slow_edge_keeps_its_pace_when_the_visit_is_stored():
     slow = Pace(stale_ms=30_000, hold_ms=8_000, half_life_ms=0)
-    draft = visit_after(seen("enter"), replace(seen("enter", 1000, "e-floor", -50.0), pace=slow))
+    draft = visit_after(seen("enter"), seen("enter", 1000, "e-floor", -50.0)._replace(pace=slow))
     again = visits.load(visits.freeze(draft), ZONES, {"e-floor": slow})
     assert again.heard == draft.heard
     assert {edge: one.pace for edge, one in again.heard.items()} == {"e-door": OURS, "e-floor": slow}

@@ -4,6 +4,7 @@ import queue
 import threading
 from concurrent.futures import wait
 from contextlib import contextmanager
+from dataclasses import replace
 
 import psycopg
 import pytest
@@ -77,7 +78,7 @@ class Hub:
 
     def offer(self, *events, token=None, **more):
         mono_ms = self.clock.at_ms - BOOTED_AT_MS
-        stamped = [e.model_copy(update={"observed_mono_ms": mono_ms}) for e in events]
+        stamped = [replace(e, observed_mono_ms=mono_ms) for e in events]
         payload = messages.write(message(*stamped, sent_mono_ms=mono_ms, **more))
         return self.raw(payload, token=token, edge=more.get("edge", "e-door"))
 
@@ -176,7 +177,8 @@ def test_a_command_given_up_before_its_turn_is_not_run(hub):
 
 def test_a_use_case_that_raises_sets_its_message_aside_and_the_rest_commits(hub):
     """An offer that triggers in the till zone only, and is broken: whoever is at the till is poison, nobody else."""
-    broken = offer("broken", trigger={"on": "enter", "zone_kind": "till"}, redeem_store="s1")
+    morning = {"from_local": "00:00", "to_local": "23:59"}  # needs to know what time it is in the store
+    broken = offer("broken", trigger={"on": "enter", "zone_kind": "till"}, redeem_store="s1", schedule=morning)
     with hub.store.write() as tx:
         tx.put([broken])
         person(tx, 2)

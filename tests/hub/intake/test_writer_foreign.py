@@ -71,7 +71,8 @@ def test_reports_and_our_own_messages_share_a_commit(hub):
 def test_a_report_that_raises_is_accounted_for_and_the_rest_commits(hub):
     """Whoever is at the till is poison: its offer's store has no such time zone."""
     with hub.store.write() as tx:
-        tx.put([offer("broken", trigger={"on": "enter", "zone_kind": "till"}, redeem_store="s1")])
+        at_till, hours = {"on": "enter", "zone_kind": "till"}, {"to_local": "23:59"}
+        tx.put([offer("broken", trigger=at_till, redeem_store="s1", schedule=hours)])
         person(tx, 2)
         shop = tx.get(Shop, [(TENANT, "s1")])[0]
         tx.put([Shop(TENANT, "s1", shop.name, "No/Where", "en", "EUR", 2, 0)])

@@ -1,5 +1,7 @@
 """A wall clock that steps on an edge changes no decision."""
 
+from dataclasses import replace
+
 import pytest
 
 from hub.core.model import Decision, Grant, Visit
@@ -18,7 +20,7 @@ def story(hub, step_ms, synced):
     for after_s, one in events:
         mono_ms = 1_000_000 + after_s * 1000
         hub.now_ms = BOOTED_AT_MS + mono_ms + 40
-        at = one.model_copy(update=dict.fromkeys(("observed_mono_ms", "first_mono_ms", "last_mono_ms"), mono_ms))
+        at = replace(one, observed_mono_ms=mono_ms, first_mono_ms=mono_ms, last_mono_ms=mono_ms)
         built = batch(at, received_at_ms=hub.now_ms, sent_mono_ms=mono_ms)
         offset_ms = BOOTED_AT_MS + (step_ms if after_s else 0)
         claim = ClockStamp(source="kernel", offset_ms=offset_ms, error_ms=10, synced=synced or not after_s)

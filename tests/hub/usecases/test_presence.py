@@ -63,7 +63,7 @@ class Hub:
 
 
 def _at(one, mono_ms):
-    return one.model_copy(update=dict.fromkeys(("observed_mono_ms", "first_mono_ms", "last_mono_ms"), mono_ms))
+    return replace(one, observed_mono_ms=mono_ms, first_mono_ms=mono_ms, last_mono_ms=mono_ms)
 
 
 @pytest.fixture
