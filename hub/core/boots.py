@@ -1,8 +1,8 @@
 """Which start of an edge's agent is running? A later start ends the earlier one; an earlier one that lives on after it
 means two devices under one id: a cloned SD card.
 
-`Edge.boots` holds `[boot, since_ms, returns]` per start, in order of `since_ms`, newest last. `since_ms` is the hub's
-time of the first sign of life; `returns` counts births of a start that a newer one had ended.
+`Edge.boots` holds `[boot, since_ms, returns]` per start, newest last. `since_ms` is the hub's time of the first sign of
+life; `returns` counts births of a start that a newer one had ended.
 
 Two kinds of evidence, each safe against repeated, late and reordered delivery:
 
@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 from hub.core.model import Edge
 
-KEPT = 8
-"""Starts remembered per edge: more than two devices and their restarts between two signs of life of each."""
+KEPT = 16
+"""Starts remembered per edge: two devices, and their restarts between two signs of life of each. 1 kB a row."""
 
 MARGIN_MS = 2_000
 """Error allowed in "sent after", ms: that of dating by receipt (`hub.core.clock.RECEIPT_ERROR_MS`)."""
@@ -45,17 +45,20 @@ def alive(edge: Edge, boot: str, sent_at_ms: int, at_ms: int) -> Seen:
     if edge.boots and edge.boots[-1][0] == boot:
         return Seen(edge, False)
     if _place(edge, boot) is None:
-        return Seen(_with_new(edge, boot, sent_at_ms), False)
+        return Seen(_inserted(edge, boot, sent_at_ms), False)
     if sent_at_ms <= edge.boots[-1][1] + MARGIN_MS:
         return Seen(edge, False)
     return _cloned(edge, at_ms)
 
 
-def born(edge: Edge, boot: str, at_ms: int) -> Seen:
-    """A start said its birth, received at `at_ms` as it happened (not retained)."""
+def born(edge: Edge, boot: str, at_ms: int, known: bool) -> Seen:
+    """A start said its birth, received at `at_ms` as it happened (not retained); `known`: it has an account."""
     place = _place(edge, boot)
     if place is None:
-        return Seen(_with_new(edge, boot, at_ms), False)
+        if _forgotten(edge, boot, known):
+            return Seen(edge, False)
+        fresh = [[name, since_ms, 0] for name, since_ms, _ in edge.boots]  # the count begins anew
+        return Seen(replace(edge, boots=[*fresh, [boot, at_ms, 0]][-KEPT:]), False)
     if place == len(edge.boots) - 1:
         return Seen(edge, False)
     boots = [list(one) for one in edge.boots]
@@ -66,10 +69,15 @@ def born(edge: Edge, boot: str, at_ms: int) -> Seen:
     return _cloned(edge, at_ms)
 
 
-def ended(edge: Edge, boot: str) -> bool:
-    """Whether a newer start than `boot` is the one that said last that it is online: what `boot` says is old."""
+def ended(edge: Edge, boot: str, known: bool) -> bool:
+    """Whether a newer start than `boot` is the one that said last that it is online: what `boot` says is old.
+
+    `known`: it has an account.
+    """
     if edge.status != "online" or boot == edge.status_boot:
         return False
+    if _forgotten(edge, boot, known):
+        return True
     place, current = _place(edge, boot), _place(edge, edge.status_boot)
     return place is not None and (current is None or place < current)
 
@@ -83,13 +91,20 @@ def _place(edge: Edge, boot: str) -> int | None:
     return next((place for place, one in enumerate(edge.boots) if one[0] == boot), None)
 
 
-def _with_new(edge: Edge, boot: str, since_ms: int) -> Edge:
-    """A start heard of for the first time, at its place in time; as the newest it begins the count anew."""
-    found: Sequence[Any] = edge.boots
-    if not found or since_ms >= found[-1][1]:
-        found = [[name, at_ms, 0] for name, at_ms, _ in found]
-    boots = sorted([*found, [boot, since_ms, 0]], key=lambda one: int(one[1]))
-    return replace(edge, boots=boots[-KEPT:])
+def _forgotten(edge: Edge, boot: str, known: bool) -> bool:
+    """Whether it is a start of long ago, of which only its account is left."""
+    return known and len(edge.boots) == KEPT and _place(edge, boot) is None
+
+
+def _inserted(edge: Edge, boot: str, since_ms: int) -> Edge:
+    """With a start whose birth was not heard, at its place in time; as the newest it begins the count anew."""
+    boots: Sequence[Any] = edge.boots
+    place = len(boots)
+    while place and boots[place - 1][1] > since_ms:
+        place -= 1
+    if place == len(boots):
+        boots = [[name, at_ms, 0] for name, at_ms, _ in boots]
+    return replace(edge, boots=[*boots[:place], [boot, since_ms, 0], *boots[place:]][-KEPT:])
 
 
 def _cloned(edge: Edge, at_ms: int) -> Seen:

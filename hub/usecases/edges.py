@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from hub.core import boots, visits
-from hub.core.model import Edge, Visit
+from hub.core.model import Edge, EdgeBoot, Visit
 from hub.core.states import OPEN_VISIT
 from hub.ports import Tx
 from hub.usecases.arrivals import MANY, Effects, Rules
@@ -24,12 +24,13 @@ def record_status(
     if not found or found[0].store != store or status.edge != edge or found[0].source_kind is not None:
         return None
     row, alarm = found[0], False
+    known = bool(tx.get(EdgeBoot, [(rules.tenant, edge, status.boot)]))
     if status.state == "online" and not retained:
-        row, alarm = boots.born(row, status.boot, at_ms)
+        row, alarm = boots.born(row, status.boot, at_ms, known)
     if alarm:
         effects.notes.append(cloned_note(row))
     before = row
-    if (row.status, row.status_boot) != (status.state, status.boot) and not boots.ended(row, status.boot):
+    if (row.status, row.status_boot) != (status.state, status.boot) and not boots.ended(row, status.boot, known):
         row = replace(row, status=status.state, status_boot=status.boot, status_at_ms=at_ms)
         effects.notes.append({"type": "edge", "edge": edge, "store": store, "state": status.state})
         if status.state == "offline" or before.status_boot not in ("", status.boot):

@@ -73,10 +73,10 @@ def test_the_alarm_is_repeated_no_more_often_than_said_and_ends_by_itself():
     assert not is_cloned(edge("e1", None), 0)
 
 
-def births(boots, row=None):
+def births(boots, row=None, known=False):
     row, alarms = row or edge("e1", None), []
     for n, boot in enumerate(boots):
-        row, alarm = born(row, boot, AT_MS + n)
+        row, alarm = born(row, boot, AT_MS + n, known)
         if alarm:
             alarms.append(n)
     return row, alarms
@@ -101,10 +101,29 @@ def test_as_many_devices_in_turn_as_are_kept_are_noticed():
     assert play(signs)[1] >= 1
 
 
+def test_a_start_is_the_newest_when_it_is_born_even_if_the_hubs_clock_was_set_back():
+    row, _ = births(["A"])
+    row, _ = born(row, "B", AT_MS - 3_600_000, False)
+    assert [boot for boot, *_ in row.boots] == ["A", "B"]
+    for at_ms in (AT_MS - 3_500_000, AT_MS + 3_600_000):
+        row, alarm = alive(row, "B", at_ms, at_ms)
+        assert not alarm
+
+
+def test_a_birth_of_long_ago_that_comes_again_is_neither_new_nor_a_sign():
+    row, _ = births([f"b{n}" for n in range(KEPT + 1)])
+    assert born(row, "b0", AT_MS + 10**6, known=True) == (row, False)
+    online = replace(row, status="online", status_boot=f"b{KEPT}")
+    assert ended(online, "b0", known=True)
+    assert not ended(online, "never-heard", known=False)
+    fresh = edge("e1", None)
+    assert born(fresh, "b0", AT_MS, known=True).edge.boots, "a hub that has just learnt to keep them"
+
+
 def test_what_an_ended_start_says_is_old_and_what_an_unknown_one_says_is_new():
     row = replace(births(["A", "B"])[0], status="online", status_boot="B")
-    assert ended(row, "A")
-    assert not ended(row, "B")
-    assert not ended(row, "C"), "its birth may have been lost"
-    assert not ended(replace(row, status="offline"), "A"), "nobody else is there"
-    assert ended(replace(row, status_boot="C"), "A"), "C's birth was retained: state, though never heard as a birth"
+    assert ended(row, "A", True)
+    assert not ended(row, "B", True)
+    assert not ended(row, "C", False), "its birth may have been lost"
+    assert not ended(replace(row, status="offline"), "A", True), "nobody else is there"
+    assert ended(replace(row, status_boot="C"), "A", True), "C's birth was retained: state, though never heard as one"
