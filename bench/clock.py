@@ -13,6 +13,11 @@ def steady_s() -> float:
     return time.perf_counter()
 
 
+def boot_ms() -> float:
+    """CLOCK_BOOTTIME, ms: what an edge stamps its events with."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) * 1000
+
+
 def cpu_s(pid: int) -> float:
     """CPU seconds that a process has used so far, all its threads, user and system, without its children.
 

@@ -13,14 +13,13 @@ import asyncio
 import json
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench import traffic
-from bench.clock import now_ms, steady_s
+from bench.clock import boot_ms, now_ms, steady_s
 from bench.crowd import PREFIX, Person, edge_name, person
 from bench.hub import start_hub
 from bench.listener import ACKS, PUSHES, Listener
@@ -124,10 +123,8 @@ def _bed(folder: Path, people: Sequence[Person], listen: Callable[[int], Listene
 
 
 def _beat(start_s: float, count: int, rate_hz: float) -> None:
-    """Sleep until message number `count` is due."""
-    left_s = start_s + count / rate_hz - steady_s()
-    if left_s > 0:
-        time.sleep(left_s)  # noqa: TID251 (a pacemaker: time itself is awaited)
+    """Return when message number `count` is due."""
+    threading.Event().wait(max(0.0, start_s + count / rate_hz - steady_s()))
 
 
 # -- publish to decision ---------------------------------------------------------------------------------------------
@@ -214,7 +211,7 @@ class _Door:
 
     def heard(self, topic: str, payload: bytes, _at_s: float) -> None:
         """A message of the edge, or a push to a phone."""
-        at_ms = _boot_ms()
+        at_ms = boot_ms()
         if topic.endswith(f"/{EDGE}/presence"):
             for event in read(Presence, payload).events:
                 if getattr(event, "kind", "") == "enter":
@@ -227,10 +224,6 @@ class _Door:
         gate_ms = self.gate_ms[one.beacon.uuid] + 1  # whole ms, rounded down
         advert_ms = max(at for at in self.adverts_ms[one.beacon.uuid] if at <= gate_ms)
         return self.pushed_ms[one.device] - advert_ms
-
-
-def _boot_ms() -> float:
-    return time.clock_gettime(time.CLOCK_BOOTTIME) * 1000
 
 
 def _door(folder: Path, length_s: float, say: Say) -> list[float]:
@@ -327,6 +320,6 @@ async def _walk_in(feed: Feed, one: Person, door: _Door) -> None:
     adv = encode_ad(Beacon(parse_uuid(beacon.uuid), beacon.major, beacon.minor, -59)).hex()
     times = door.adverts_ms.setdefault(beacon.uuid, [])
     while beacon.uuid not in door.gate_ms and len(times) < ARRIVE_S / ADVERT_S:
-        times.append(_boot_ms())
+        times.append(boot_ms())
         feed.send(Frame(t_ms=0, scanner=EDGE, address="02:00:00:00:00:01", rssi_dbm=LEVEL_DBM, adv=adv))
         await asyncio.sleep(ADVERT_S)

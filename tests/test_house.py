@@ -23,8 +23,8 @@ AT_IMPORT = {
 CLOCK_READERS = {"hub/main/clock.py", "edge/adapters/system.py", "simulators/clock.py", "bench/clock.py"}
 """The only files of the programs that read a clock."""
 
-SQL_HOMES = ("hub/stores/", "edge/adapters/spool", "simulators/chaos/evidence.py")
-"""Where SQL may stand; the judge of chaos asks no program."""
+SQL_HOMES = ("hub/stores/", "edge/adapters/spool", "simulators/chaos/evidence.py", "bench/naive.py")
+"""Where SQL may stand; the judge of chaos asks no program, and the benchmarks' rival is naive on purpose."""
 
 
 def listed():

@@ -113,5 +113,14 @@ def open_at(schedule: Schedule, tz: str, at_ms: int) -> bool:
 
 
 def current(offers: list[Offer]) -> list[tuple[Offer, OfferBody]]:
-    """Offers with their bodies validated; what staff wrote was validated then, so a failure here is our own."""
-    return [(offer, read_body(offer.body)) for offer in offers]
+    """Offers that can be read, with their bodies. Staff's writing was validated then: one that cannot be read is our
+    own fault, and must not stop the others, nor the visits of people; `hub audit` names it."""
+    return [(offer, body) for offer in offers if (body := readable(offer)) is not None]
+
+
+def readable(offer: Offer) -> OfferBody | None:
+    """The body of an offer, or None when it cannot be read."""
+    try:
+        return read_body(offer.body)
+    except BadRequest:
+        return None

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple, TypeVar
 from hub.core import decision, foreign, grants, watermark
 from hub.core.foreign_records import ForeignAccount
 from hub.core.identity import is_pseudonym
-from hub.core.model import ConsentEvent, Decision, EdgeBoot, Grant, Push, Redemption, Visit
+from hub.core.model import ConsentEvent, Decision, EdgeBoot, Grant, Offer, Push, Redemption, Visit
+from hub.core.offers import readable
 from hub.core.states import OPEN_VISIT, WHOLE_VISIT, GrantState, Purpose, PushState, VisitState
 from hub.ports import Tx
 
@@ -283,6 +284,13 @@ def _mentions(text: str, needles: frozenset[str]) -> bool:
     return any(needle in plain for needle in needles)
 
 
+def _offers(facts: _Facts) -> Iterator[str]:
+    live = {"tenant": facts.tenant, "state": "live", "superseded_at_ms": None}
+    for offer in facts.tx.find(Offer, live, limit=PAGE):
+        if readable(offer) is None:
+            yield f"offer {offer.offer} version {offer.version} is passed over: publish it anew"
+
+
 INVARIANTS: dict[str, Callable[[_Facts], Iterator[str]]] = {
     "every sequence is accounted for": _accounts,
     "no push without consent in force": _consent_to_push,
@@ -293,6 +301,7 @@ INVARIANTS: dict[str, Callable[[_Facts], Iterator[str]]] = {
     "nothing twice": _nothing_twice,
     "no visit split": _visits_whole,
     "every decision is whole": _decisions,
+    "every live offer can be read": _offers,
     "phones and tills saw what the store says": _witnesses_agree,
     "nothing about a bystander anywhere": _bystanders,
 }

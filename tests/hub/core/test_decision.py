@@ -80,6 +80,12 @@ def test_the_newest_reachable_device_gets_the_push():
     assert decision.address([older, replace(PHONE, created_at_ms=5), newest]).device == "d1"
 
 
+def test_an_offer_that_cannot_be_read_does_not_stop_the_others():
+    good = offer("good")
+    bad = replace(good, offer="bad", body={**good.body, "curve": {"kind": "of a version to come"}})
+    assert [one.offer for one, _ in current([bad, good])] == ["good"]
+
+
 DWELL = {"on": "dwell", "dwell_s": 30, "zone_kind": "floor"}
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from hub.core.grants import code_hash, grant_code
-from hub.core.model import Consent, ConsentEvent, Decision, EdgeBoot, Grant, Push, Redemption, Visit
+from hub.core.model import Consent, ConsentEvent, Decision, EdgeBoot, Grant, Offer, Push, Redemption, Visit
 from hub.core.states import GrantState, PushState, VisitState
 from hub.stores.schema import DAY_MS, YEAR_MS
 from hub.usecases import deadlines, presence
@@ -116,6 +116,7 @@ BREAKS = {
     ),
     "every decision is whole": lambda day: day.change(Decision, grant=None),
     "phones and tills saw what the store says": lambda day: day.change(Grant, state=GrantState.LOCKED),
+    "every live offer can be read": lambda day: day.change(Offer, body={"name": "of a version to come"}),
     "nothing about a bystander anywhere": lambda day: day.change(
         Visit, opened_by="e-door/FEEDFACE-FEED-FACE-FEED-FACEFEEDFACE"
     ),
