@@ -137,6 +137,15 @@ def _readable(case: _Case) -> Iterator[str]:
         yield f"a message of an edge or the hub cannot be read: {why}"
 
 
+def _no_false_alarm(case: _Case) -> Iterator[str]:
+    """Nobody copied a card and nobody sent nonsense, whatever it may have looked like."""
+    for row in case.evidence.edges:
+        if row["cloned_at_ms"] is not None:
+            yield f"edge {row['edge']} was taken for two devices"
+    for row in case.evidence.aside:
+        yield f"something of edge {row['edge']} was set aside: {row['reason']}"
+
+
 def _in_order(case: _Case) -> Iterator[str]:
     yield from case.disorder
 
@@ -352,6 +361,7 @@ def _tills_agree(case: _Case) -> Iterator[str]:
 
 CHARGES: dict[str, Callable[[_Case], Iterator[str]]] = {
     "every message can be read": _readable,
+    "no alarm without a cause": _no_false_alarm,
     "sequences leave an edge in order": _in_order,
     "what was numbered was said": _all_said,
     "every sequence is in one account": _all_accounted,

@@ -66,7 +66,7 @@ class Evidence:
     """Everything, as plain data.
 
     `wire`: what passed, in order; `unreadable`: why some of it is not there. `numbered`: the last sequence of every
-    boot. From `accounts` to `redemptions`: rows of the hub, by id, which is by time.
+    boot. From `accounts` to `redemptions`: rows of the hub, by id, which is by time; `edges` and `aside` too.
     """
 
     wire: list[Said | Told]
@@ -81,6 +81,8 @@ class Evidence:
     grants: list[Row]
     pushes: list[Row]
     redemptions: list[Row]
+    edges: list[Row]
+    aside: list[Row]
     phones: list[Row]
     tills: list[Row]
 
@@ -128,6 +130,8 @@ def collect(home: Path, edges: Iterable[str]) -> Evidence:
             grants=rows("offer_grant", "grant"),
             pushes=rows("push", "push"),
             redemptions=rows("redemption", "redemption"),
+            edges=rows("edge", "edge"),
+            aside=rows("quarantine", "quarantine"),
             phones=_lines(home / "phones.jsonl"),
             tills=_lines(home / "tills.jsonl"),
         )

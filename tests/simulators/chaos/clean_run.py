@@ -59,6 +59,8 @@ def clean():
         grants=[{"grant": "g-1", "visit": "v-1", "profile": "p-1", "state": "redeemed"}],
         pushes=[{"grant": "g-1", "state": "sent"}],
         redemptions=[dict(redemption)],
+        edges=[{"edge": "door", "cloned_at_ms": None}],
+        aside=[],
         phones=[{"device": "dev-1", "grant": "g-1"}],
         tills=[dict(redemption)],
     )  # fmt: skip

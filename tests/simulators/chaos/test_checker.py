@@ -86,6 +86,10 @@ BREAKAGES = {
         "what was numbered was said",
     ),
     "a boot without a file": (lambda found: found.numbered.pop(("door", "b2")), "what was numbered was said"),
+    "a restart taken for a copied card": (row("edges", cloned_at_ms=7), "no alarm without a cause"),
+    "a message set aside": (
+        lambda found: found.aside.append({"edge": "door", "reason": "why"}), "no alarm without a cause",
+    ),
     "an out-of-order sequence": (
         put_wire(2, Said("door", "b1", False, [event(4, "enter", 3), event(3, "sample", 1)])),
         "sequences leave an edge in order",
