@@ -125,7 +125,17 @@ async def test_a_new_claim_ends_the_one_before(hub):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "dce", "dce_edge-door_x_y", "dc_a_b", "dce_edge-door_id00000001_" + "a" * 39, "dce_a_b_c_d", "_" * 3]
+    "text",
+    [
+        "",
+        "dce",
+        "dce_edge-door_x_y",
+        "dc_a_b",
+        "dce_edge-door_id00000001_" + "a" * 39,
+        "dce_a_b_c_d",
+        "_" * 3,
+        "dce_edge-door_\x00_" + "a" * 39,
+    ],
 )
 async def test_what_is_no_claim_is_refused(hub, text):
     await claim(hub)
