@@ -111,8 +111,8 @@ def _words(early: Draft, late: Draft) -> tuple[dict[str, list[Any]], int]:
     for edge in early.edges.keys() & late.edges.keys():
         older, newer = sorted((early.edges[edge], late.edges[edge]), key=lambda entry: entry[2])
         word, level, at_ms = newer
-        if word == Inside.HEARD:  # samples only, because the later visit did not know that this edge let them in
-            word = Inside.IN.value if older[0] in (Inside.IN, Inside.UNKNOWN) else older[0]
+        if word == Inside.HEARD:  # samples only: the other visit did not know what this edge had said before
+            word = older[0]
             held_at_ms = max(held_at_ms, at_ms) if word == Inside.IN else held_at_ms
         edges[edge] = [word, older[1] if level is None else level, at_ms]
     return edges, held_at_ms
