@@ -95,7 +95,9 @@ class World:
     def wait_days(self, days):
         """A long time passes; no outbox holds anything for longer than it may."""
         if any(one.held or one.earlier for one in self.edges):
-            days = min(days, 6)
+            days = min(days, 6)  # an outbox holds a week
+        self.wait(3_600_000)
+        self.push(Fate.TRY_LATER)  # the push worker settles what has run out
         self.wait(days * DAY_MS)
         for one in self.edges:
             one.inside.clear()
@@ -208,6 +210,7 @@ class World:
     # -- offers ----------------------------------------------------------------------------------------------------
 
     def push(self, fate):
+        """The push worker wakes; whatever it may send meets this fate."""
         for one in self.write(lambda tx: deliver.take_due(tx, TENANT, self.now_ms, 100)):
             self.write(lambda tx, one=one: deliver.settle(tx, one, Receipt(fate), self.now_ms, 0.5))
             if fate is Fate.DELIVERED:
@@ -233,11 +236,12 @@ class World:
     # -- judging ---------------------------------------------------------------------------------------------------
 
     def violations(self):
-        known = {row.grant for row in self.rows(Grant)}
-        phones = [
-            one for one in self.phones if one["grant"] in known or self.now_ms - one["received_at_ms"] < 90 * DAY_MS
-        ]
-        witness = Witness(phones=phones, tills=self.tills)
+        """What the audit finds. Phones and tills show what they saw lately, as the audit asks of its witnesses."""
+        lately_ms = self.now_ms - 90 * DAY_MS
+        witness = Witness(
+            phones=[one for one in self.phones if one["received_at_ms"] > lately_ms],
+            tills=[one for one in self.tills if one["t_lock_ms"] > lately_ms],
+        )
         with self.store.read() as tx:
             return audit(tx, TENANT, RULES.grace_ms, self.now_ms, witness)
 
