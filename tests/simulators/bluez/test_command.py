@@ -4,7 +4,7 @@ import asyncio
 import re
 import signal
 import sys
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 from bleak import BleakScanner
@@ -82,10 +82,12 @@ async def test_after_kill_9_no_dbus_daemon_is_left(tmp_path, monkeypatch):
         await address_of(process, monkeypatch)
         reader, writer = await asyncio.open_unix_connection(tmp_path / "b")
         process.kill()
-        async with asyncio.timeout(WITHIN_S):
-            assert await reader.read() == b""
+        with suppress(ConnectionResetError):  # as good: it went before it had greeted us
+            async with asyncio.timeout(WITHIN_S):
+                assert await reader.read() == b""
         writer.close()
-        await writer.wait_closed()
+        with suppress(ConnectionResetError):
+            await writer.wait_closed()
 
 
 async def test_a_script_begins_with_the_first_scan(tmp_path, monkeypatch):
