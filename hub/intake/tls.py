@@ -19,6 +19,19 @@ class TlsFiles(NamedTuple):
     key: Path | None
 
 
+class _Closing(ssl.SSLSocket):
+    """Closes itself when the handshake fails: paho leaves that to the collector, a socket for every attempt."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        try:
+            super().do_handshake(block)
+        except ssl.SSLWantReadError:
+            raise
+        except OSError:
+            self.close()
+            raise
+
+
 def make_context(files: TlsFiles) -> ssl.SSLContext:
     """A context that checks chain and host name. Read anew for every connection: a renewed certificate is taken up.
 
@@ -30,6 +43,7 @@ def make_context(files: TlsFiles) -> ssl.SSLContext:
     except (OSError, ValueError) as exc:
         raise BadConfig(f"broker_ca_file {files.ca}: {_why(exc, 'holds no certificate in PEM')}") from exc
     context.minimum_version = ssl.TLSVersion[MIN_VERSION]
+    context.sslsocket_class = _Closing
     if files.cert is not None:
         try:
             context.load_cert_chain(files.cert, files.key)
