@@ -1,7 +1,9 @@
 """Advertisements from the air, through bleak. What is not ours is dropped here, as the first act, and only counted."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from bleak import BleakScanner
@@ -11,6 +13,13 @@ from bleak.exc import BleakError
 
 from wire.errors import BadFrame, LocalFault
 from wire.ibeacon import APPLE_COMPANY_ID, PREFIX, key_of
+
+ANSWER_S = 3.0
+"""Longest wait for the Bluetooth stack, s. It answers within one; a daemon that hangs must not keep the edge from
+ending within its 10 s."""
+
+INVALID_DBM = -127
+"""What BlueZ says of a device whose level it no longer knows: a memory, never a sighting, and no sign of life."""
 
 
 class Heard(NamedTuple):
@@ -62,25 +71,32 @@ class BeaconScanner:
         self._prefixes, self._canary = frozenset(prefixes), canary
         self._heard, self._alive = heard, alive
         options: dict[str, Any] = {} if bluez is None else {"bluez": bluez}
-        self._scanner = BleakScanner(self._detected, backend=backend, **options)
+        self._make = partial(BleakScanner, self._detected, backend=backend, **options)
+        self._scanner = self._make()
 
     async def start(self) -> None:
         """See `Scanner.start`."""
         try:
-            await self._scanner.start()
-        except (BleakError, OSError) as exc:
+            async with asyncio.timeout(ANSWER_S):
+                await self._scanner.start()
+        except (BleakError, OSError, TimeoutError) as exc:
+            self._scanner = self._make()
             raise LocalFault(f"the radio does not start: {type(exc).__name__}") from exc
 
     async def stop(self) -> None:
         """See `Scanner.stop`."""
         try:
-            await self._scanner.stop()
-        except (BleakError, OSError):
-            return  # it was not running: that is what was wanted
+            async with asyncio.timeout(ANSWER_S):
+                await self._scanner.stop()
+        except (BleakError, OSError, TimeoutError):
+            self._scanner = self._make()  # not running, or its bus is gone: that one is of no more use
 
     def _detected(self, _device: BLEDevice, advertisement: AdvertisementData) -> None:
         """First act: whose is it? Nothing about anybody else outlives this call."""
         self.counts["adverts_heard"] += 1
+        if advertisement.rssi <= INVALID_DBM:
+            self.counts["adverts_bad"] += 1
+            return
         self._alive()
         payload = advertisement.manufacturer_data.get(APPLE_COMPANY_ID, b"")
         ours = payload[PREFIX] in self._prefixes
