@@ -130,7 +130,7 @@ def _beat(start_s: float, count: int, rate_hz: float) -> None:
 # -- publish to decision ---------------------------------------------------------------------------------------------
 
 
-class _Answers:
+class Answers:
     """When each sequence number of one edge was sent, and answered."""
 
     def __init__(self) -> None:
@@ -149,7 +149,7 @@ def _paced(folder: Path, length_s: float, say: Say) -> list[float]:
     """ms from publish to the ack of every message that led to a decision."""
     count = int(length_s * RATE_HZ)
     people = [one for one in map(person, range(count)) if one.consenting][: count // ENTER_EVERY + 1]
-    boot, answers = "latency", _Answers()
+    boot, answers = "latency", Answers()
 
     def heard(topic: str, payload: bytes, at_s: float) -> None:
         ack = json.loads(payload) if topic.endswith(f"/{EDGE}/ack") else {}
@@ -201,7 +201,7 @@ def _syncs_ms(folder: Path) -> list[float]:
 # -- advertisement to push -------------------------------------------------------------------------------------------
 
 
-class _Door:
+class Door:
     """What happened to people at the real edge: advertisements, gate, push; instants in boot-clock ms."""
 
     def __init__(self) -> None:
@@ -233,7 +233,7 @@ def _door(folder: Path, length_s: float, say: Say) -> list[float]:
     first = 10_000  # numbers beyond those who come to the door
     load_events = int(LOAD_HZ * (length_s + 4))
     crowd = [person(first + number) for number in range(load_events // 64 + 1)]  # 64 of 80 events are not at STORE
-    door = _Door()
+    door = Door()
     watched: list[Listener] = []
 
     def listen(port: int) -> Listener:
@@ -296,7 +296,7 @@ def _edge(folder: Path, port: int) -> Iterator[Process]:
         yield edge
 
 
-async def _come(folder: Path, coming: Sequence[Person], door: _Door, load: _Load) -> None:
+async def _come(folder: Path, coming: Sequence[Person], door: Door, load: _Load) -> None:
     feed = Feed(folder / "air.sock")
     await feed.start()
     async with asyncio.timeout(ARRIVE_S):
@@ -314,7 +314,7 @@ async def _come(folder: Path, coming: Sequence[Person], door: _Door, load: _Load
         await feed.stop()
 
 
-async def _walk_in(feed: Feed, one: Person, door: _Door) -> None:
+async def _walk_in(feed: Feed, one: Person, door: Door) -> None:
     """Advertise until the edge has let them in."""
     beacon = one.beacon
     adv = encode_ad(Beacon(parse_uuid(beacon.uuid), beacon.major, beacon.minor, -59)).hex()
