@@ -81,7 +81,8 @@ async def test_no_program_logs_an_identity(tmp_path):
                 say_nonsense(line, ann["beacon"])
                 listed = await set_aside(system, "theirs", 2)
                 with closing(sqlite3.connect(system.home / "hub.db", timeout=AWAIT_S)) as db, db:
-                    db.execute("UPDATE offer SET body = ?", [json.dumps({"name": ben["profile"]})])  # a fault of ours
+                    broken = json.dumps({"door": [ben["profile"]]})  # a fault of ours
+                    db.execute("UPDATE visit SET edges = ?", [broken])
                 crowd.place(1, "floor")
                 listed += await set_aside(system, "ours", 1)
         finally:
