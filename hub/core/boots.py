@@ -7,10 +7,11 @@ life; `returns` counts births of a start that a newer one had ended.
 Two kinds of evidence, each safe against repeated, late and reordered delivery:
 
 * an event *sent* after a newer start was first heard, by the sender's own boot clock;
-* `RETURNS` births of ended starts (two devices take the MQTT session from each other). One can be a repeat.
+* `RETURNS` births of ended starts (two devices take the MQTT session from each other), each after that of a newer one
+  over the same connection: a broker that is killed before it saves brings old births back, each time, but in order.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -23,7 +24,7 @@ MARGIN_MS = 2_000
 """Error allowed in "sent after", ms: that of dating by receipt (`hub.core.clock.RECEIPT_ERROR_MS`)."""
 
 RETURNS = 3
-"""Births of ended starts that are no accident. A broker repeats a birth once per lost PUBACK, not three times."""
+"""Births of ended starts, each after that of a newer one over the same connection, that are no accident."""
 
 TOLD_MS = 60_000
 """An alarm per edge this often at most, ms: two devices disturb each other every few seconds."""
@@ -51,15 +52,19 @@ def alive(edge: Edge, boot: str, sent_at_ms: int, at_ms: int) -> Seen:
     return _cloned(edge, at_ms)
 
 
-def born(edge: Edge, boot: str, at_ms: int, known: bool) -> Seen:
-    """A start said its birth, received at `at_ms` as it happened (not retained); `known`: it has an account."""
+def born(edge: Edge, boot: str, at_ms: int, known: bool, before: Collection[str] = ()) -> Seen:
+    """A start said its birth, received at `at_ms` as it happened (not retained); `known`: it has an account.
+
+    `before`: starts whose births came before it over the same connection. Only after a newer one it proves anything:
+    a broker that brings the past again brings it in order.
+    """
     place = _place(edge, boot)
     if place is None:
         if _forgotten(edge, boot, known):
             return Seen(edge, False)
         fresh = [[name, since_ms, 0] for name, since_ms, _ in edge.boots]  # the count begins anew
         return Seen(replace(edge, boots=[*fresh, [boot, at_ms, 0]][-KEPT:]), False)
-    if place == len(edge.boots) - 1:
+    if not any(name in before for name, *_ in edge.boots[place + 1 :]):
         return Seen(edge, False)
     boots = [list(one) for one in edge.boots]
     boots[place][2] += 1

@@ -22,3 +22,4 @@ class Inbound(NamedTuple):
     token: Any
     said: Report | NodeStatus | None = None
     retained: bool = False  # kept by the broker: state, not something that happens now
+    born: tuple[str, ...] = ()  # of a status: the edge's starts whose births came before it over the same connection

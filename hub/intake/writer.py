@@ -329,8 +329,8 @@ class GroupWriter:
                 round_.acks.setdefault((message.edge, status.boot), ack)
 
     def _status_command(self, message: Inbound, status: Status, now_ms: int) -> Callable[[Tx], Effects | None]:
-        rules = self._rules
-        return lambda tx: edges.record_status(tx, message.store, message.edge, status, rules, now_ms, message.retained)
+        rules, heard = self._rules, edges.Heard(message.retained, message.born)
+        return lambda tx: edges.record_status(tx, message.store, message.edge, status, rules, now_ms, heard)
 
     def _foreign(self, tx: Tx, round_: Round, now_ms: int) -> None:
         said = [foreign.Received(one.said, one.received_at_ms) for one in round_.messages if one.said is not None]

@@ -1,7 +1,7 @@
 """An edge says that it is there, or its last will says that it is not."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from hub.core import boots, visits
 from hub.core.model import Edge, EdgeBoot, Visit
@@ -11,13 +11,25 @@ from hub.usecases.arrivals import MANY, Effects, Rules
 from wire.messages import Status
 
 
+class Heard(NamedTuple):
+    """How a status came. `retained`: kept by the broker, so it is state and no birth: how often it comes means nothing.
+
+    `born`: the edge's starts whose births came before it over the same connection to the broker.
+    """
+
+    retained: bool = False
+    born: tuple[str, ...] = ()
+
+
+LIVE = Heard()
+
+
 def record_status(
-    tx: Tx, store: str, edge: str, status: Status, rules: Rules, at_ms: int, retained: bool = False
+    tx: Tx, store: str, edge: str, status: Status, rules: Rules, at_ms: int, heard: Heard = LIVE
 ) -> Effects | None:
     """Keep the edge's state; whom it alone vouched for becomes `unknown` when it dies or starts anew, never gone.
 
-    What a start says that a newer one has ended changes nothing. `retained`: it was kept by the broker, so it is
-    state and no birth: how often it comes means nothing. None when the edge is not enrolled in that store.
+    What a start says that a newer one has ended changes nothing. None when the edge is not enrolled in that store.
     """
     effects = Effects()
     found = tx.get(Edge, [(rules.tenant, edge)])
@@ -25,8 +37,8 @@ def record_status(
         return None
     row, alarm = found[0], False
     known = bool(tx.get(EdgeBoot, [(rules.tenant, edge, status.boot)]))
-    if status.state == "online" and not retained:
-        row, alarm = boots.born(row, status.boot, at_ms, known)
+    if status.state == "online" and not heard.retained:
+        row, alarm = boots.born(row, status.boot, at_ms, known, heard.born)
     if alarm:
         effects.notes.append(cloned_note(row))
     before = row

@@ -74,9 +74,10 @@ def test_the_alarm_is_repeated_no_more_often_than_said_and_ends_by_itself():
 
 
 def births(boots, row=None, known=False):
+    """Births over one connection; the edge afterwards, and at which of them there was an alarm."""
     row, alarms = row or edge("e1", None), []
     for n, boot in enumerate(boots):
-        row, alarm = born(row, boot, AT_MS + n, known)
+        row, alarm = born(row, boot, AT_MS + n, known, boots[:n])
         if alarm:
             alarms.append(n)
     return row, alarms
@@ -86,6 +87,21 @@ def test_births_in_turn_raise_the_alarm_and_births_of_one_device_do_not():
     assert births(["A", "B", "A", "B", "A", "B", "A"])[1] == [6]
     assert births(["A", "A", "A", "B", "B", "C", "D"])[1] == []
     assert births([*"AB", *"AB" * (RETURNS - 1)])[1] == [], "a broker that repeats a birth or two"
+
+
+@given(
+    st.lists(st.integers(1, 4), min_size=1, max_size=10),
+    st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), max_size=30),
+)
+def test_a_broker_that_brings_the_past_again_proves_nothing(counts, connections):
+    """One device: starts one after the other, each born some times; then any part of it again, over and over."""
+    said = [f"b{number}" for number, count in enumerate(counts) for _ in range(count)]
+    row, alarms = births(said)
+    for place, length in connections:
+        row, again = births(said[place : place + length], row, known=True)
+        alarms += again
+    assert alarms == []
+    assert row.boots[-1][0] == said[-1]
 
 
 def test_a_new_start_begins_the_count_anew():

@@ -6,7 +6,7 @@ from hub.core.boots import RETURNS
 from hub.core.model import Edge, EdgeBoot, Visit
 from hub.core.states import VisitState
 from hub.core.watermark import accounted
-from hub.usecases.edges import record_status
+from hub.usecases.edges import Heard, record_status
 from tests.hub.build import NOON_MS, RULES, TENANT, event, house, person, sample
 from tests.hub.usecases.test_presence import Hub
 from wire.messages import Status
@@ -27,10 +27,11 @@ def door(hub):
         return tx.get(Edge, [(TENANT, "e-door")])[0]
 
 
-def say(hub, boot, state, after_s, retained=False):
+def say(hub, boot, state, after_s, retained=False, born=("a", "b")):
     status = Status(v=1, edge="e-door", boot=boot, state=state, version="1")
     with hub.store.write() as tx:
-        return record_status(tx, "s1", "e-door", status, RULES, NOON_MS + round(after_s * 1000), retained).notes
+        heard = Heard(retained, born)
+        return record_status(tx, "s1", "e-door", status, RULES, NOON_MS + round(after_s * 1000), heard).notes
 
 
 def test_two_devices_that_talk_raise_an_alarm_and_keep_their_own_accounts(hub):
@@ -84,3 +85,15 @@ def test_a_retained_status_is_state_and_never_a_birth(hub):
     assert door(hub).status_boot == "b"
     say(hub, "c", "online", 30, retained=True)
     assert (door(hub).status, door(hub).status_boot) == ("online", "c"), "what happened while the hub was away"
+
+
+def test_a_broker_killed_before_it_saves_brings_an_old_birth_back_and_that_is_no_clone(hub):
+    """mosquitto saves every 10 s: a birth that was queued when it saved comes anew over every connection until then."""
+    say(hub, "a", "online", 0, born=())
+    say(hub, "b", "online", 2, born=("a",))
+    for n in range(2 * RETURNS):
+        assert not say(hub, "a", "online", 3 + n, born=())
+        assert not say(hub, "a", "online", 3.1 + n, born=("a",))
+        assert not say(hub, "b", "online", 3.5 + n, born=("a",))
+    assert door(hub).cloned_at_ms is None
+    assert (door(hub).status, door(hub).status_boot) == ("online", "b")
