@@ -166,10 +166,9 @@ def subscribed(far: Far, sink: Sink, link: MqttLink) -> None:
         break
     else:
         pytest.fail("no subscription")
-    far.say(edge_topic("vienna-1", "e-door", "status"), b"marker")
-    while (message := sink.next()).payload != b"marker":
+    far.say(edge_topic("vienna-1", "e-door", "telemetry"), b"marker", qos=0)  # a cut does not bring it again
+    while sink.next().payload != b"marker":
         pass
-    link.release([message.token])
 
 
 def test_a_message_comes_with_its_place_and_time(far: Far, sink: Sink, make_link: MakeLink) -> None:
